@@ -1,0 +1,136 @@
+# Bulwark's commands; `make` lists them. CI calls only targets of this file.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 5s
+ORIGIN   ?= 127.0.0.1:9000
+CONFIG   ?= examples/quickstart.yaml
+BENCH    ?=
+GOARCH   ?= $(shell go env GOARCH)
+
+# The time that stands in a release's archive; the commit's, so that two builds
+# of one commit are one and the same.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+TOOLS    := bin/tools
+LDFLAGS  := -s -w -buildid= -X main.version=$(VERSION)
+BUILD    := CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+RELEASE  := bulwark-$(VERSION)-linux-$(GOARCH)
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: ## Build bin/bulwark
+	@mkdir -p bin
+	$(BUILD) -o bin/bulwark ./cmd/bulwark
+
+.PHONY: run
+run: build ## Build and start an edge with a demo origin behind it; Ctrl-C ends both
+	@exec bin/bulwark run --config $(CONFIG) --demo $(ORIGIN)
+
+.PHONY: check
+check: static ## Linters, our own rules and unit tests, in under 3 minutes
+	go test -race -short -skip '^TestIntegration' ./...
+
+.PHONY: test
+test: deps static ## Everything, as CI runs it, in under 15 minutes
+	go test -race -timeout 12m ./...
+	@$(MAKE) fuzz
+	@$(MAKE) reproducible
+
+.PHONY: race
+race: ## All tests under the race detector, ten times over
+	go test -race -count=10 -timeout 60m ./...
+
+.PHONY: integration
+integration: deps ## Only the tests against real servers and clients
+	go test -race -count=1 -run '^TestIntegration' ./...
+
+.PHONY: fuzz
+fuzz: ## Each fuzz target for FUZZTIME (5s unless told)
+	@{ grep -rlE --include='*_test.go' '^func Fuzz' . || true; } | sort | while read -r file; do \
+		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$$file"); do \
+			echo "fuzz $$(dirname "$$file") $$target $(FUZZTIME)"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
+		done; \
+	done
+
+.PHONY: bench
+bench: bench-deps build ## Measure against nginx and HAProxy, side by side (BENCH=flags)
+	bin/bulwark bench compare --bulwark bin/bulwark $(BENCH)
+
+.PHONY: generate
+generate: ## Write the generated files anew: schemas and pages of docs/
+	go generate ./...
+
+.PHONY: docs
+docs: generate ## Write the generated pages of docs/ and hold the others against the code
+	go test -count=1 ./internal/lint
+
+.PHONY: release
+release: reproducible ## Build dist/: archive and checksum, after proving the build reproducible
+	@rm -rf dist && mkdir -p dist/$(RELEASE)
+	@cp bin/reproducible/one dist/$(RELEASE)/bulwark
+	@cp packaging/bulwark.service packaging/sysusers.conf README.md LICENSE CHANGELOG.md SECURITY.md dist/$(RELEASE)/
+	@mkdir dist/$(RELEASE)/examples && cp examples/*.yaml dist/$(RELEASE)/examples/
+	@chmod -R u=rwX,go=rX dist/$(RELEASE)
+	@tar --sort=name --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner --format=gnu \
+		-C dist -cf - $(RELEASE) | gzip -n -9 >dist/$(RELEASE).tar.gz
+	@rm -r dist/$(RELEASE)
+	@cd dist && sha256sum *.tar.gz >SHA256SUMS && cat SHA256SUMS
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin dist
+
+# What the targets above are made of.
+
+.PHONY: deps
+deps:
+	@internal/devtools/deps.sh cc nginx haproxy curl wrk openssl
+
+.PHONY: bench-deps
+bench-deps:
+	@internal/devtools/deps.sh nginx haproxy wrk openssl
+
+.PHONY: tools
+tools:
+	@mkdir -p $(TOOLS)
+	@go build -C internal/devtools -o ../../$(TOOLS)/ tool
+
+.PHONY: static
+static: tools
+	@echo 'gofumpt'
+	@unformatted=$$($(TOOLS)/gofumpt -l .); \
+		[ -z "$$unformatted" ] || { echo "not in gofumpt's format:"; echo "$$unformatted"; exit 1; }
+	@echo 'go mod tidy -diff'
+	@go mod tidy -diff
+	@echo 'go vet'
+	@go vet ./...
+	@echo 'staticcheck'
+	@$(TOOLS)/staticcheck -checks all ./...
+	@echo 'deadcode'
+	@dead=$$($(TOOLS)/deadcode -test ./...); \
+		[ -z "$$dead" ] || { echo "$$dead"; exit 1; }
+	@echo 'generated files'
+	@internal/devtools/generated.sh
+
+# The binary is built twice, the second time from a copy of the tree in another
+# place and with an empty build cache: both must be equal, byte by byte.
+.PHONY: reproducible
+reproducible:
+	@echo 'reproducible build'
+	@rm -rf bin/reproducible && mkdir -p bin/reproducible
+	@$(BUILD) -o bin/reproducible/one ./cmd/bulwark
+	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; mkdir "$$copy/tree"; \
+		tar --exclude=./.git --exclude=./bin --exclude=./dist -cf - . | tar -C "$$copy/tree" -xf -; \
+		two="$$PWD/bin/reproducible/two"; cd "$$copy/tree"; \
+		GOCACHE="$$copy/cache" $(BUILD) -o "$$two" ./cmd/bulwark
+	@cmp bin/reproducible/one bin/reproducible/two || \
+		{ echo 'two builds of one tree differ; look for paths or times in the binary'; exit 1; }

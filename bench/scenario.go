@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Cost units: what a scenario compares.
+const (
+	perRequest    = "CPU us/request"
+	perGigabyte   = "CPU ms/GB"
+	perConnection = "bytes/connection"
+)
+
+// scenario is one kind of work for the contestants.
+type scenario struct {
+	name  string
+	title string
+	unit  string
+	path  string // What is requested.
+	tls   bool
+	logs  bool
+	conns int // Connections of wrk; unused by idle scenarios.
+	idle  bool
+	bar   *bar
+}
+
+// bar is what Bulwark must reach: a cost of at most factor times that of peer
+// or, without a peer, of at most limit.
+type bar struct {
+	peer   string
+	factor float64
+	limit  float64
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{
+			name: "http1-64", title: "HTTP/1.1 keep-alive, 64 connections, 128-byte answers",
+			unit: perRequest, path: "/size/128", conns: 64, bar: &bar{peer: "nginx", factor: 1},
+		},
+		{
+			name: "http1-1000", title: "HTTP/1.1 keep-alive, 1,000 connections, 128-byte answers",
+			unit: perRequest, path: "/size/128", conns: 1000, bar: &bar{peer: "nginx", factor: 1},
+		},
+		{
+			name: "https-64", title: "the same as http1-64 over TLS 1.3",
+			unit: perRequest, path: "/size/128", conns: 64, tls: true, bar: &bar{peer: "nginx", factor: 0.8},
+		},
+		{
+			name: "logs", title: "the same as http1-64 with access logs on",
+			unit: perRequest, path: "/size/128", conns: 64, logs: true,
+		},
+		{
+			name: "body-100k", title: "answers of 100 KiB over 16 connections",
+			unit: perGigabyte, path: "/size/100k", conns: 16, bar: &bar{peer: "nginx", factor: 1.2},
+		},
+		{
+			name: "body-10m", title: "answers of 10 MiB over 16 connections",
+			unit: perGigabyte, path: "/size/10m", conns: 16, bar: &bar{peer: "nginx", factor: 1.2},
+		},
+		{
+			name: "idle", title: "idle keep-alive connections after one request each",
+			unit: perConnection, path: "/size/128", idle: true, bar: &bar{limit: 10 * 1024},
+		},
+		{
+			name: "idle-tls", title: "idle keep-alive connections over TLS 1.3 after one request each",
+			unit: perConnection, path: "/size/128", idle: true, tls: true,
+		},
+	}
+}
+
+// pick returns the scenarios of the given names, in the table's order; no name
+// means all.
+func pick(names []string) ([]scenario, error) {
+	all := scenarios()
+	known := make([]string, len(all))
+	for i, s := range all {
+		known[i] = s.name
+	}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, fmt.Errorf("scenario %q is unknown; known are %s", n, strings.Join(known, ", "))
+		}
+	}
+	if len(names) == 0 {
+		return all, nil
+	}
+	return slices.DeleteFunc(all, func(s scenario) bool { return !slices.Contains(names, s.name) }), nil
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bulwark-edge/bulwark/bench"
+	"github.com/bulwark-edge/bulwark/bench/load"
+	"github.com/bulwark-edge/bulwark/bench/origin"
+)
+
+// interruptible returns a context that a signal ends.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+}
+
+func originCommand() *cobra.Command {
+	var o origin.Options
+	cmd := &cobra.Command{
+		Use:   "origin",
+		Short: "Serve fixed answers, as an origin for demos and measurements",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := interruptible(cmd.Context())
+			defer cancel()
+			return origin.Run(ctx, o, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&o.Address, "address", origin.DefaultAddress, "address to listen on")
+	return cmd
+}
+
+func benchCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "bench", Short: "Measure"}
+	cmd.AddCommand(benchHTTPCommand(), benchCompareCommand())
+	return cmd
+}
+
+func benchHTTPCommand() *cobra.Command {
+	var o load.Options
+	var body string
+	cmd := &cobra.Command{
+		Use:   "http URL",
+		Short: "Load an HTTP server and report rates and latencies",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := interruptible(cmd.Context())
+			defer cancel()
+			o.URL, o.Body, o.Progress = args[0], []byte(body), cmd.ErrOrStderr()
+			return load.Run(ctx, o, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.Method, "method", "X", "GET", "request method")
+	f.StringArrayVarP(&o.Headers, "header", "H", nil, "extra header field, \"Name: value\"; may be repeated")
+	f.StringVarP(&body, "body", "d", "", "request body")
+	f.IntVarP(&o.Connections, "connections", "c", load.DefaultConnections, "connections used at once")
+	f.Float64VarP(&o.Rate, "rate", "r", 0, "requests per second of an open loop; 0 is a closed loop")
+	f.DurationVarP(&o.Duration, "duration", "t", load.DefaultDuration, "how long requests are sent")
+	f.Int64VarP(&o.Requests, "requests", "n", 0, "requests sent in all; 0 is no bound")
+	f.DurationVar(&o.Timeout, "timeout", load.DefaultTimeout, "bound of one request")
+	f.BoolVar(&o.Reconnect, "reconnect", false, "open a connection for each request")
+	f.BoolVarP(&o.Insecure, "insecure", "k", false, "accept any certificate")
+	f.BoolVar(&o.JSON, "json", false, "print the result as JSON")
+	return cmd
+}
+
+func benchCompareCommand() *cobra.Command {
+	var o bench.Options
+	cmd := &cobra.Command{
+		Use:   "compare",
+		Short: "Measure Bulwark, nginx and HAProxy side by side",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := interruptible(cmd.Context())
+			defer cancel()
+			o.Progress = cmd.ErrOrStderr()
+			return bench.Compare(ctx, o, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Bulwark, "bulwark", "", "path of the binary under test")
+	f.StringSliceVar(&o.Contestants, "contestants", nil, "of bulwark, nginx, haproxy; all unless told")
+	f.StringSliceVar(&o.Scenarios, "scenarios", nil, "scenarios to run; all unless told")
+	f.StringVar(&o.Origin, "origin", "", "the server behind: nginx, or bulwark")
+	f.IntVar(&o.Rounds, "rounds", 0, "turns of each contestant in each scenario")
+	f.DurationVar(&o.Duration, "duration", 0, "how long one turn is measured")
+	f.DurationVar(&o.WarmUp, "warm-up", 0, "load before a turn is measured")
+	f.BoolVar(&o.NoWarmUp, "no-warm-up", false, "measure from the first request on")
+	f.IntVar(&o.IdleConnections, "idle-connections", 0, "idle connections")
+	f.DurationVar(&o.IdleWait, "idle-wait", 0, "how long they rest before memory is read")
+	f.BoolVar(&o.Quick, "quick", false, "a first impression, in short rounds")
+	f.IntVar(&o.ProxyCPU, "proxy-cpu", 0, "processor of the contestants")
+	f.IntVar(&o.LoadCPU, "load-cpu", 0, "processor of the load and the origin; 0 with --proxy-cpu 0 means 1")
+	f.StringVar(&o.JSONFile, "json", "", "file for the report as JSON")
+	f.StringVar(&o.MarkdownFile, "markdown", "", "file for the report as Markdown")
+	return cmd
+}

@@ -1,0 +1,74 @@
+package config
+
+import "iter"
+
+// Config is one whole configuration, immutable after Load.
+type Config struct {
+	Node           Node
+	Services       Collection[Service]
+	Routes         Collection[Route]
+	Upstreams      Collection[Upstream]
+	Targets        Collection[Target]
+	Consumers      Collection[Consumer]
+	Plugins        Collection[Plugin]
+	Certificates   Collection[Certificate]
+	SNIs           Collection[SNI]
+	CACertificates Collection[CACertificate]
+
+	// Hash is the MD5 of everything but the node key, as 32 hexadecimal
+	// digits. Comments and layout do not count.
+	Hash string
+	// Files holds the absolute paths of the files that {vault://file/...}
+	// references read, sorted, so that they can be watched.
+	Files []string
+}
+
+// Collection holds the entities of one kind.
+type Collection[T any] struct {
+	all   []*T
+	byID  map[ID]*T
+	byKey map[string]*T
+}
+
+// All returns the entities in the order they were declared in. The caller must
+// not change the slice or what it points to.
+func (c *Collection[T]) All() []*T { return c.all }
+
+// Len returns the number of entities.
+func (c *Collection[T]) Len() int { return len(c.all) }
+
+// Get returns the entity with an id.
+func (c *Collection[T]) Get(id ID) (*T, bool) {
+	e, ok := c.byID[id]
+	return e, ok
+}
+
+// Lookup returns the entity with a lookup key: the name of a service, route,
+// upstream or SNI, the username of a consumer, the instance name of a plugin.
+// Targets and certificates have none.
+func (c *Collection[T]) Lookup(key string) (*T, bool) {
+	e, ok := c.byKey[key]
+	return e, ok
+}
+
+// Keys yields the key of every entity, collection by collection.
+func (c *Config) Keys() iter.Seq[Key] {
+	return func(yield func(Key) bool) {
+		_ = keys(&c.Services, yield) && keys(&c.Routes, yield) && keys(&c.Upstreams, yield) &&
+			keys(&c.Targets, yield) && keys(&c.Consumers, yield) && keys(&c.Plugins, yield) &&
+			keys(&c.Certificates, yield) && keys(&c.SNIs, yield) && keys(&c.CACertificates, yield)
+	}
+}
+
+func keys[T any, P interface {
+	*T
+	entity
+}](c *Collection[T], yield func(Key) bool) bool {
+	for _, e := range c.all {
+		id, _ := P(e).identity()
+		if !yield(Key{kindOf[T](), *id}) {
+			return false
+		}
+	}
+	return true
+}

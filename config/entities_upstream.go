@@ -1,0 +1,90 @@
+package config
+
+import "github.com/bulwark-edge/bulwark/config/schema"
+
+// Upstream is a virtual host name that stands for several targets.
+//
+// Kong: kong/db/schema/entities/upstreams.lua.
+type Upstream struct {
+	ID                     ID               `json:"id" doc:"Unique id. Made from the name when absent."`
+	Name                   string           `json:"name" required:"true" check:"upstream_name" vault:"false" doc:"Unique host name, which services use as their host."`
+	Algorithm              string           `json:"algorithm" default:"round-robin" enum:"consistent-hashing,least-connections,round-robin,latency" unserved:"consistent-hashing,least-connections,latency" doc:"How a target is picked."`
+	HashOn                 string           `json:"hash_on" default:"none" enum:"none,consumer,ip,header,cookie,path,query_arg,uri_capture" unserved:"true" doc:"What consistent hashing uses."`
+	HashFallback           string           `json:"hash_fallback" default:"none" enum:"none,consumer,ip,header,cookie,path,query_arg,uri_capture" unserved:"true" doc:"What consistent hashing uses when hash_on yields nothing."`
+	HashOnHeader           string           `json:"hash_on_header" unserved:"true" doc:"Header field to hash on."`
+	HashFallbackHeader     string           `json:"hash_fallback_header" unserved:"true" doc:"Header field to fall back to."`
+	HashOnCookie           string           `json:"hash_on_cookie" unserved:"true" doc:"Cookie to hash on."`
+	HashOnCookiePath       string           `json:"hash_on_cookie_path" default:"/" unserved:"true" doc:"Path of the cookie that is made when it is missing."`
+	HashOnQueryArg         string           `json:"hash_on_query_arg" unserved:"true" doc:"Query argument to hash on."`
+	HashFallbackQueryArg   string           `json:"hash_fallback_query_arg" unserved:"true" doc:"Query argument to fall back to."`
+	HashOnURICapture       string           `json:"hash_on_uri_capture" unserved:"true" doc:"Named group of the route's path to hash on."`
+	HashFallbackURICapture string           `json:"hash_fallback_uri_capture" unserved:"true" doc:"Named group to fall back to."`
+	Slots                  int              `json:"slots" default:"10000" min:"10" max:"65536" doc:"Size of the ring of consistent hashing."`
+	Healthchecks           Healthchecks     `json:"healthchecks" doc:"Active and passive health checks."`
+	Tags                   []string         `json:"tags" check:"tag" unique:"true" vault:"false" doc:"Free labels for selecting entities."`
+	HostHeader             string           `json:"host_header" check:"host_port" doc:"Host sent to the targets in place of their own name."`
+	ClientCertificate      Ref[Certificate] `json:"client_certificate" doc:"Certificate shown to the targets, unless the service has its own."`
+	UseSRVName             bool             `json:"use_srv_name" default:"false" unserved:"true" doc:"Whether the name in an SRV record is sent as the Host."`
+	CreatedAt              Timestamp        `json:"created_at" min:"0" doc:"Unix time of creation, in seconds."`
+	UpdatedAt              Timestamp        `json:"updated_at" min:"0" doc:"Unix time of the last change, in seconds."`
+
+	refs schema.References
+}
+
+// Healthchecks says how targets are found to be healthy or not. With the
+// defaults no check runs.
+type Healthchecks struct {
+	Active    ActiveCheck  `json:"active" doc:"Probes sent by the edge."`
+	Passive   PassiveCheck `json:"passive" doc:"Judgement from the traffic itself."`
+	Threshold float64      `json:"threshold" default:"0" min:"0" max:"100" unserved:"true" doc:"Percentage of available weight at or below which the whole upstream is unhealthy."`
+}
+
+// ActiveCheck is a probe that the edge sends.
+type ActiveCheck struct {
+	Type                   string              `json:"type" default:"http" enum:"tcp,http,https,grpc,grpcs" doc:"Kind of probe."`
+	Timeout                schema.Seconds      `json:"timeout" default:"1" min:"0" max:"65535" doc:"Seconds a probe may take."`
+	Concurrency            int                 `json:"concurrency" default:"10" min:"1" max:"2147483648" doc:"Probes in flight at once."`
+	HTTPPath               string              `json:"http_path" default:"/" check:"path" doc:"Path of an HTTP probe."`
+	HTTPSSNI               string              `json:"https_sni" check:"sni" doc:"Server name of an HTTPS probe."`
+	HTTPSVerifyCertificate bool                `json:"https_verify_certificate" default:"true" doc:"Whether an HTTPS probe verifies the certificate."`
+	Headers                map[string][]string `json:"headers" keys:"header_name" doc:"Header fields of an HTTP probe."`
+	Healthy                ActiveHealthy       `json:"healthy" doc:"When a target becomes healthy."`
+	Unhealthy              ActiveUnhealthy     `json:"unhealthy" doc:"When a target becomes unhealthy."`
+}
+
+// ActiveHealthy says when probes make a target healthy.
+type ActiveHealthy struct {
+	Interval     schema.Seconds `json:"interval" default:"0" min:"0" max:"65535" unserved:"true" doc:"Seconds between probes of healthy targets; 0 means none."`
+	HTTPStatuses []int          `json:"http_statuses" default:"[200, 302]" min:"100" max:"999" doc:"Statuses that count as a success."`
+	Successes    int            `json:"successes" default:"0" min:"0" max:"255" unserved:"true" doc:"Successes that make a target healthy; 0 means never."`
+}
+
+// ActiveUnhealthy says when probes make a target unhealthy.
+type ActiveUnhealthy struct {
+	Interval     schema.Seconds `json:"interval" default:"0" min:"0" max:"65535" unserved:"true" doc:"Seconds between probes of unhealthy targets; 0 means none."`
+	HTTPStatuses []int          `json:"http_statuses" default:"[429, 404, 500, 501, 502, 503, 504, 505]" min:"100" max:"999" doc:"Statuses that count as a failure."`
+	TCPFailures  int            `json:"tcp_failures" default:"0" min:"0" max:"255" unserved:"true" doc:"Connection failures that make a target unhealthy; 0 means never."`
+	Timeouts     int            `json:"timeouts" default:"0" min:"0" max:"255" unserved:"true" doc:"Timeouts that make a target unhealthy; 0 means never."`
+	HTTPFailures int            `json:"http_failures" default:"0" min:"0" max:"255" unserved:"true" doc:"Failures by status that make a target unhealthy; 0 means never."`
+}
+
+// PassiveCheck judges targets by the traffic itself.
+type PassiveCheck struct {
+	Type      string           `json:"type" default:"http" enum:"tcp,http,https,grpc,grpcs" doc:"Kind of traffic."`
+	Healthy   PassiveHealthy   `json:"healthy" doc:"When a target becomes healthy."`
+	Unhealthy PassiveUnhealthy `json:"unhealthy" doc:"When a target becomes unhealthy."`
+}
+
+// PassiveHealthy says when traffic makes a target healthy.
+type PassiveHealthy struct {
+	HTTPStatuses []int `json:"http_statuses" default:"[200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308]" min:"100" max:"999" doc:"Statuses that count as a success."`
+	Successes    int   `json:"successes" default:"0" min:"0" max:"255" unserved:"true" doc:"Successes that make a target healthy; 0 means never."`
+}
+
+// PassiveUnhealthy says when traffic makes a target unhealthy.
+type PassiveUnhealthy struct {
+	HTTPStatuses []int `json:"http_statuses" default:"[429, 500, 503]" min:"100" max:"999" doc:"Statuses that count as a failure."`
+	TCPFailures  int   `json:"tcp_failures" default:"0" min:"0" max:"255" unserved:"true" doc:"Connection failures that make a target unhealthy; 0 means never."`
+	Timeouts     int   `json:"timeouts" default:"0" min:"0" max:"255" unserved:"true" doc:"Timeouts that make a target unhealthy; 0 means never."`
+	HTTPFailures int   `json:"http_failures" default:"0" min:"0" max:"255" unserved:"true" doc:"Failures by status that make a target unhealthy; 0 means never."`
+}

@@ -1,0 +1,146 @@
+package config
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/bulwark-edge/bulwark/config/schema"
+)
+
+// Node is what belongs to this process, as opposed to the desired state that
+// several processes may share. It stands under the key "node" of the file.
+type Node struct {
+	Listeners  []Listener      `json:"listeners" default:"[{name: http, address: ':8000', serve: http}, {name: https, address: ':8443', serve: https}]" doc:"Sockets that accept traffic."`
+	Admin      Address         `json:"admin" default:"off" unserved:"true" doc:"Address of the Admin API, or off."`
+	Status     Address         `json:"status" default:"127.0.0.1:8007" doc:"Address of the status listener (/status, /status/ready, /metrics), or off."`
+	Log        Log             `json:"log" doc:"What is logged, and where."`
+	Limits     Limits          `json:"limits" doc:"Bounds that keep one client from taking everything."`
+	Drain      schema.Duration `json:"drain" default:"30s" min:"0s" max:"24h" doc:"How long open exchanges may go on after a stop or reload."`
+	Headers    []string        `json:"headers" default:"[server_tokens, latency_tokens, X-Kong-Request-Id]" unique:"true" enum:"server_tokens,latency_tokens,X-Kong-Upstream-Latency,X-Kong-Proxy-Latency,X-Kong-Response-Latency,X-Kong-Admin-Latency,X-Kong-Upstream-Status,X-Kong-Request-Id,Server,Via,off" doc:"Header fields added to responses, by Kong's names; off alone adds none."`
+	TrustedIPs []schema.Prefix `json:"trusted_ips" default:"[]" doc:"Peers whose X-Forwarded-* and X-Real-IP fields are believed."`
+	Store      schema.Unserved `json:"store" doc:"Where desired state lives, if not in this file."`
+	TLS        schema.Unserved `json:"tls" doc:"TLS policies."`
+	ACME       schema.Unserved `json:"acme" doc:"Automatic certificates."`
+	WAF        schema.Unserved `json:"waf" doc:"Defaults of the web application firewall."`
+	Telemetry  schema.Unserved `json:"telemetry" doc:"Export of traces and metrics."`
+}
+
+// Listener is one socket that accepts traffic.
+type Listener struct {
+	Name          string          `json:"name" required:"true" check:"name" doc:"Unique name, used in logs and metrics."`
+	Address       Address         `json:"address" required:"true" doc:"Where to listen: host:port, or :port for every IPv4 and IPv6 address."`
+	Serve         string          `json:"serve" default:"http" enum:"http,https,tcp,tls,udp" unserved:"tcp,tls,udp" doc:"What is served."`
+	ReusePort     bool            `json:"reuse_port" default:"false" doc:"Whether several processes may listen on the address at once (SO_REUSEPORT)."`
+	Limits        ListenerLimits  `json:"limits" doc:"Bounds of this listener in place of those of the node."`
+	TLS           schema.Unserved `json:"tls" doc:"Name of a TLS policy."`
+	HTTP3         bool            `json:"http3" default:"false" unserved:"true" doc:"Whether HTTP/3 is served on the same port."`
+	ProxyProtocol schema.Unserved `json:"proxy_protocol" doc:"Peers that send a PROXY header."`
+	Plugins       schema.Unserved `json:"plugins" doc:"Plugins that run for everything on this listener."`
+}
+
+// ListenerLimits are bounds of one listener; nil means the bound of the node.
+type ListenerLimits struct {
+	Connections           *int `json:"connections" min:"1" max:"10000000" doc:"Open connections on this listener; null means node.limits.connections."`
+	ConnectionsPerAddress *int `json:"connections_per_address" min:"0" max:"10000000" doc:"Open connections from one client address on this listener, 0 for no limit; null means node.limits.connections_per_address."`
+}
+
+// Log says what is logged, and where.
+type Log struct {
+	Level  string          `json:"level" default:"info" enum:"debug,info,warn,error" doc:"Least severe level of the error log."`
+	Access string          `json:"access" default:"stdout" doc:"Where the access log goes: stdout, a path, or off."`
+	WAF    schema.Unserved `json:"waf" doc:"Where the audit log of the web application firewall goes."`
+}
+
+// Values of Log.Access that are no path.
+const (
+	LogStdout = "stdout"
+	LogOff    = "off"
+)
+
+// Limits are the bounds of the process. Every one has a safe default.
+type Limits struct {
+	Connections           int             `json:"connections" default:"65536" min:"1" max:"10000000" doc:"Open client connections in all."`
+	ConnectionsPerAddress int             `json:"connections_per_address" default:"0" min:"0" max:"10000000" doc:"Open connections from one client address; 0 means no limit."`
+	HeadBytes             schema.Size     `json:"head_bytes" default:"16KiB" min:"1KiB" max:"1MiB" doc:"Bytes of a request line and its header fields; 431 above."`
+	HeadFields            int             `json:"head_fields" default:"100" min:"1" max:"1000" doc:"Number of header fields of a request; 431 above."`
+	TargetBytes           schema.Size     `json:"target_bytes" default:"8KiB" min:"256" max:"1MiB" doc:"Bytes of a request target; 414 above. At most head_bytes."`
+	BodyBytes             schema.Size     `json:"body_bytes" default:"0" min:"0" doc:"Bytes of a request body; 413 above; 0 means no limit."`
+	HeaderTimeout         schema.Duration `json:"header_timeout" default:"10s" min:"100ms" max:"1h" doc:"Time a client has to send a request head."`
+	IdleTimeout           schema.Duration `json:"idle_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time a connection may be without a request."`
+	ReadTimeout           schema.Duration `json:"read_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time between two reads of a request body."`
+	WriteTimeout          schema.Duration `json:"write_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time between two writes of a response."`
+	RequestsPerConnection int             `json:"requests_per_connection" default:"10000" min:"1" max:"1000000000" doc:"Requests after which a client connection is closed."`
+	ChunkExtensionBytes   schema.Size     `json:"chunk_extension_bytes" default:"256" min:"0" max:"16KiB" doc:"Bytes of the extensions of one chunk of a request body."`
+	TrailerBytes          schema.Size     `json:"trailer_bytes" default:"8KiB" min:"0" max:"1MiB" doc:"Bytes of the trailer fields of a body."`
+	ResponseHeadBytes     schema.Size     `json:"response_head_bytes" default:"64KiB" min:"1KiB" max:"1MiB" doc:"Bytes of an upstream's status line and header fields; 502 above."`
+	UpstreamConnections   int             `json:"upstream_connections" default:"0" min:"0" max:"10000000" doc:"Open connections to one upstream address; 0 means no limit."`
+	UpstreamIdle          int             `json:"upstream_idle" default:"512" min:"0" max:"1000000" doc:"Idle connections kept per upstream pool; 0 closes each after use."`
+	UpstreamIdleTimeout   schema.Duration `json:"upstream_idle_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time an upstream connection may be idle."`
+	UpstreamRequests      int             `json:"upstream_requests" default:"10000" min:"1" max:"1000000000" doc:"Requests after which an upstream connection is closed."`
+}
+
+// Address is where a socket listens: an IP address and a port, or nowhere.
+type Address struct {
+	Addr netip.Addr // the zero value means every IPv4 and IPv6 address
+	Port uint16     // 0 lets the system choose
+	Off  bool       // there is no listener; the other fields are zero
+}
+
+var _ schema.Text = (*Address)(nil)
+
+// AddrPort returns the address and the port.
+func (a Address) AddrPort() netip.AddrPort { return netip.AddrPortFrom(a.Addr, a.Port) }
+
+// String returns the form that is written in the file.
+func (a Address) String() string {
+	switch {
+	case a.Off:
+		return "off"
+	case !a.Addr.IsValid():
+		return ":" + strconv.Itoa(int(a.Port))
+	}
+	return a.AddrPort().String()
+}
+
+// MarshalText returns the string form.
+func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText parses host:port, :port, *:port or off. The host is an IP
+// address or localhost, which stands for 127.0.0.1.
+func (a *Address) UnmarshalText(text []byte) error {
+	bad := &schema.Problem{
+		Reason:   "expected an address and a port",
+		Expected: `a value such as "127.0.0.1:8000", "[::1]:8000" or ":8000"`,
+	}
+	s := string(text)
+	if s == "off" {
+		*a = Address{Off: true}
+		return nil
+	}
+	if rest, ok := strings.CutPrefix(s, "localhost:"); ok {
+		s = "127.0.0.1:" + rest
+	}
+	if rest, ok := strings.CutPrefix(s, "*:"); ok {
+		s = ":" + rest
+	}
+	if port, ok := strings.CutPrefix(s, ":"); ok {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			return bad
+		}
+		*a = Address{Port: uint16(n)}
+		return nil
+	}
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return bad
+	}
+	*a = Address{Addr: ap.Addr().Unmap(), Port: ap.Port()}
+	return nil
+}
+
+// Describe implements schema.Text.
+func (Address) Describe() schema.Description {
+	return schema.Description{Kind: "string", Format: "address", Example: ":8000", Literal: true}
+}

@@ -1,0 +1,376 @@
+package edge
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/l7/forward"
+	"github.com/bulwark-edge/bulwark/l7/h1"
+	"github.com/bulwark-edge/bulwark/l7/h1/syntax"
+	"github.com/bulwark-edge/bulwark/listeners"
+	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/telemetry"
+	"github.com/bulwark-edge/bulwark/tls/certs"
+	"github.com/bulwark-edge/bulwark/upstream"
+)
+
+// Env is what snapshots of one edge have in common.
+type Env struct {
+	Kinds       []plugins.Kind // in the order they run
+	Product     string         // "bulwark/1.2"
+	Log         *slog.Logger
+	Metrics     *telemetry.Metrics
+	Upstreams   *upstream.Set
+	DefaultCert *tls.Certificate
+	Shared      *l7.Shared
+}
+
+// Compile makes a snapshot of a valid configuration, aside of what serves. What
+// prev, which may be nil, has of the same kind is adopted: plugin instances,
+// balancers with their addresses, the access log. Errors are of what cannot be
+// known from the file alone, such as a log that cannot be opened.
+func Compile(cfg *config.Config, prev *Snapshot, env Env) (*Snapshot, error) {
+	if prev == nil {
+		prev = new(Snapshot)
+	}
+	c := &compiler{env: env, cfg: cfg, prev: prev, snap: &Snapshot{
+		Config:    cfg,
+		sites:     make(map[string]*site),
+		plugins:   make(map[pluginKey]*instance),
+		balancers: make(map[string]*upstream.Balancer),
+	}}
+	if err := c.compile(); err != nil {
+		c.snap.discard()
+		return nil, err
+	}
+	return c.snap, nil
+}
+
+type compiler struct {
+	env      Env
+	cfg      *config.Config
+	prev     *Snapshot
+	snap     *Snapshot
+	plans    *planner
+	services map[config.ID]*l7.Service
+}
+
+func (c *compiler) compile() error {
+	if err := c.openAccessLog(); err != nil {
+		return err
+	}
+	if err := c.buildPlugins(); err != nil {
+		return err
+	}
+	c.plans = newPlanner(c.env.Kinds, c.cfg, c.snap.plugins)
+	if err := c.buildServices(); err != nil {
+		return err
+	}
+	routes, err := c.buildRoutes()
+	if err != nil {
+		return err
+	}
+	router, err := l7.NewRouter(routes)
+	if err != nil {
+		return fmt.Errorf("building the router: %w", err)
+	}
+	c.buildSites(router)
+	return nil
+}
+
+// openAccessLog opens the access log, or goes on with the one that is open.
+func (c *compiler) openAccessLog() error {
+	target := c.cfg.Node.Log.Access
+	if target == config.LogOff {
+		return nil
+	}
+	if old := c.prev.accessLog; old != nil && old.Target() == target {
+		c.snap.accessLog = old
+		return nil
+	}
+	log, err := telemetry.OpenLineLog(target, &c.env.Metrics.AccessLog, c.env.Log)
+	if err != nil {
+		return fmt.Errorf("opening node.log.access: %w", err)
+	}
+	c.snap.accessLog = &sharedLog{LineLog: log}
+	return nil
+}
+
+// buildServices compiles the enabled services.
+func (c *compiler) buildServices() error {
+	c.services = make(map[config.ID]*l7.Service, c.cfg.Services.Len())
+	targets := make(map[config.ID][]upstream.Target)
+	for _, t := range c.cfg.Targets.All() {
+		id := t.Upstream.ID
+		targets[id] = append(targets[id], upstream.Target{Host: t.Host(), Port: t.Port(), Weight: t.Weight})
+	}
+	for _, e := range c.cfg.Services.All() {
+		if !e.Enabled {
+			continue
+		}
+		s, err := c.buildService(e, targets)
+		if err != nil {
+			return fmt.Errorf("building service %q: %w", cmp.Or(e.Name, e.ID.String()), err)
+		}
+		c.services[e.ID] = s
+	}
+	return nil
+}
+
+func (c *compiler) buildService(e *config.Service, targets map[config.ID][]upstream.Target) (*l7.Service, error) {
+	s := &l7.Service{
+		Entity:         e,
+		Path:           e.Path,
+		Tries:          1 + e.Retries,
+		ConnectTimeout: e.ConnectTimeout.Duration(),
+		WriteTimeout:   e.WriteTimeout.Duration(),
+		ReadTimeout:    e.ReadTimeout.Duration(),
+	}
+	clientCert := e.ClientCertificate.ID
+	if up, ok := c.cfg.Upstreams.Lookup(e.Host); ok {
+		s.Host = up.HostHeader
+		s.Balancer = c.balancer("upstream "+up.ID.String(), targets[up.ID])
+		if clientCert.IsZero() {
+			clientCert = up.ClientCertificate.ID
+		}
+	} else {
+		t := upstream.Target{Host: e.Host, Port: uint16(e.Port), Weight: 1}
+		s.Balancer = c.balancer(fmt.Sprintf("host %s %d", t.Host, t.Port), []upstream.Target{t})
+	}
+	if e.Protocol == config.HTTPS {
+		s.Identity = upstream.NewIdentity(c.identity(e, clientCert))
+	}
+	var err error
+	s.LogJSON, err = json.Marshal(e)
+	return s, err
+}
+
+// balancer returns the snapshot's balancer of that key, the old one if its
+// targets are the same.
+func (c *compiler) balancer(key string, targets []upstream.Target) *upstream.Balancer {
+	b := c.snap.balancers[key]
+	if b == nil {
+		b = upstream.NewBalancer(c.env.Upstreams, targets, c.prev.balancers[key])
+		c.snap.balancers[key] = b
+	}
+	return b
+}
+
+// defaultVerifyDepth is what a service without tls_verify_depth has, as in Kong.
+const defaultVerifyDepth = 1
+
+func (c *compiler) identity(e *config.Service, clientCert config.ID) upstream.IdentityConfig {
+	id := upstream.IdentityConfig{Depth: defaultVerifyDepth}
+	if e.TLSVerify != nil {
+		id.Verify = *e.TLSVerify
+	}
+	if e.TLSVerifyDepth != nil {
+		id.Depth = *e.TLSVerifyDepth
+	}
+	for _, ca := range e.CACertificates {
+		if cert, ok := c.cfg.CACertificates.Get(ca); ok {
+			id.CAs = append(id.CAs, cert.X509())
+		}
+	}
+	if cert, ok := c.cfg.Certificates.Get(clientCert); ok {
+		id.Certificate = &cert.Pairs()[0]
+	}
+	return id
+}
+
+// buildRoutes compiles the routes, but for those of disabled services.
+func (c *compiler) buildRoutes() ([]*l7.Route, error) {
+	routes := make([]*l7.Route, 0, c.cfg.Routes.Len())
+	for _, e := range c.cfg.Routes.All() {
+		service := c.services[e.Service.ID]
+		if service == nil && !e.Service.IsZero() {
+			continue
+		}
+		logJSON, err := json.Marshal(e)
+		if err != nil {
+			return nil, fmt.Errorf("building route %q: %w", cmp.Or(e.Name, e.ID.String()), err)
+		}
+		routes = append(routes, &l7.Route{
+			Entity:  e,
+			Service: service,
+			Plan:    c.plans.forRoute(e),
+			LogJSON: logJSON,
+			HTTP:    slices.Contains(e.Protocols, config.HTTP),
+			HTTPS:   slices.Contains(e.Protocols, config.HTTPS),
+		})
+	}
+	return routes, nil
+}
+
+// buildSites makes each listener's part.
+func (c *compiler) buildSites(router *l7.Router) {
+	node := &c.cfg.Node
+	trusted := make([]netip.Prefix, len(node.TrustedIPs))
+	for i := range trusted {
+		trusted[i] = node.TrustedIPs[i].Prefix
+	}
+	policy := l7.NewHeaderPolicy(c.env.Product, node.Headers, trusted)
+	pipeline := l7.Pipeline{
+		Router:       router,
+		Global:       c.plans.global,
+		ConsumerPlan: c.plans.consumerPlan(),
+		Forwarder:    &forward.Client{Limits: responseLimits(&node.Limits), Policy: policy, Metrics: c.env.Metrics},
+		Policy:       policy,
+		Metrics:      c.env.Metrics,
+		Log:          c.env.Log,
+		BodyBytes:    int64(node.Limits.BodyBytes),
+		Shared:       c.env.Shared,
+	}
+	if c.snap.accessLog != nil {
+		pipeline.AccessLog = c.snap.accessLog.LineLog
+	}
+	settings := engineSettings(&node.Limits)
+	tlsConfig := c.tlsConfig()
+	build := func(name, serve string) *site {
+		p := pipeline
+		p.Listener = c.env.Metrics.Listener(name)
+		s := &site{Pipeline: &p, snapshot: c.snap, settings: settings}
+		if serve == "https" {
+			s.tls = tlsConfig
+		}
+		return s
+	}
+	for i := range node.Listeners {
+		l := &node.Listeners[i]
+		c.snap.sites[l.Name] = build(l.Name, l.Serve)
+		c.snap.specs = append(c.snap.specs, listenerSpec(l, &node.Limits))
+	}
+	c.snap.orphan = build("closed", "http")
+}
+
+func (c *compiler) tlsConfig() *tls.Config {
+	names := make(map[config.ID][]string)
+	for _, s := range c.cfg.SNIs.All() {
+		names[s.Certificate.ID] = append(names[s.Certificate.ID], s.Name)
+	}
+	var entries []certs.Entry
+	for _, e := range c.cfg.Certificates.All() {
+		entries = append(entries, certs.Entry{Names: names[e.ID], Pairs: e.Pairs()})
+	}
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"http/1.1"},
+		GetCertificate: certs.NewStore(entries, c.env.DefaultCert).GetCertificate,
+		ClientCAs:      x509.NewCertPool(),
+	}
+}
+
+func listenerSpec(l *config.Listener, node *config.Limits) listeners.Spec {
+	s := listeners.Spec{
+		Name: l.Name, Addr: l.Address.Addr, Port: l.Address.Port, ReusePort: l.ReusePort,
+		Limits: listeners.Limits{Connections: node.Connections, ConnectionsPerAddress: node.ConnectionsPerAddress},
+	}
+	if n := l.Limits.Connections; n != nil {
+		s.Limits.Connections = *n
+	}
+	if n := l.Limits.ConnectionsPerAddress; n != nil {
+		s.Limits.ConnectionsPerAddress = *n
+	}
+	return s
+}
+
+func engineSettings(l *config.Limits) *h1.Settings {
+	return &h1.Settings{
+		Limits: syntax.Limits{
+			HeadBytes:           int(l.HeadBytes),
+			TargetBytes:         int(l.TargetBytes),
+			Fields:              l.HeadFields,
+			ChunkExtensionBytes: int(l.ChunkExtensionBytes),
+			TrailerBytes:        int(l.TrailerBytes),
+		},
+		BodyBytes:     int64(l.BodyBytes),
+		HeaderTimeout: l.HeaderTimeout.Std(),
+		IdleTimeout:   l.IdleTimeout.Std(),
+		ReadTimeout:   l.ReadTimeout.Std(),
+		WriteTimeout:  l.WriteTimeout.Std(),
+		Requests:      l.RequestsPerConnection,
+	}
+}
+
+// maxResponseFields bounds an upstream's header fields; their bytes are bounded
+// by node.limits.response_head_bytes.
+const maxResponseFields = 1000
+
+func responseLimits(l *config.Limits) syntax.Limits {
+	return syntax.Limits{
+		HeadBytes:           int(l.ResponseHeadBytes),
+		TargetBytes:         int(l.TargetBytes),
+		Fields:              maxResponseFields,
+		ChunkExtensionBytes: int(l.ChunkExtensionBytes),
+		TrailerBytes:        int(l.TrailerBytes),
+	}
+}
+
+func poolLimits(l *config.Limits) upstream.PoolLimits {
+	return upstream.PoolLimits{Idle: l.UpstreamIdle, IdleTimeout: l.UpstreamIdleTimeout.Std(), Requests: l.UpstreamRequests}
+}
+
+func logLevel(name string) slog.Level {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(strings.ToUpper(name))); err != nil {
+		panic("BUG: log level " + name + " passed validation")
+	}
+	return level
+}
+
+// logCloseTime bounds the last writes of an access log that is not used any
+// more.
+const logCloseTime = 5 * time.Second
+
+// hold counts the snapshot in as a user of what snapshots share.
+func (s *Snapshot) hold() {
+	for _, in := range s.plugins {
+		in.users.Add(1)
+	}
+	if s.accessLog != nil {
+		s.accessLog.users.Add(1)
+	}
+}
+
+// close gives up what the snapshot shares and closes what nobody uses any more.
+func (s *Snapshot) close(log *slog.Logger) {
+	for _, in := range s.plugins {
+		if in.users.Add(-1) == 0 {
+			in.close(log)
+		}
+	}
+	if s.accessLog != nil && s.accessLog.users.Add(-1) == 0 {
+		s.accessLog.close(log)
+	}
+}
+
+// discard closes what was opened for a snapshot that never serves.
+func (s *Snapshot) discard() {
+	for _, in := range s.plugins {
+		if in.users.Load() == 0 {
+			in.close(slog.Default())
+		}
+	}
+	if s.accessLog != nil && s.accessLog.users.Load() == 0 {
+		s.accessLog.close(slog.Default())
+	}
+}
+
+func (l *sharedLog) close(log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), logCloseTime)
+	defer cancel()
+	if err := l.Close(ctx); err != nil {
+		log.Error("closing the access log", "error", err.Error())
+	}
+}

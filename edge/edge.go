@@ -1,0 +1,247 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/l4"
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/l7/h1"
+	"github.com/bulwark-edge/bulwark/listeners"
+	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/telemetry"
+	"github.com/bulwark-edge/bulwark/tls/certs"
+	"github.com/bulwark-edge/bulwark/upstream"
+)
+
+// Options are what an Edge is made of.
+type Options struct {
+	Kinds   []plugins.Kind // in the order they run
+	Version string         // Bulwark's own, for Server and Via
+	Log     *slog.Logger
+	Level   *slog.LevelVar // follows node.log.level; may be nil
+}
+
+// Edge is a running edge. Safe for concurrent use.
+type Edge struct {
+	env       Env
+	level     *slog.LevelVar
+	version   string
+	listeners *listeners.Set
+	http      *h1.Server
+	current   atomic.Pointer[Snapshot]
+	stop      context.CancelFunc
+	work      sync.WaitGroup // the janitor
+
+	mu       sync.Mutex // one Apply at a time; guards what follows
+	status   *telemetry.StatusServer
+	statusAt config.Address
+	retiring sync.WaitGroup // snapshots that are not retired yet
+
+	reports reports
+}
+
+// New returns an edge that serves nothing yet.
+func New(o Options) (*Edge, error) {
+	fallback, err := certs.SelfSigned(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	m := telemetry.NewMetrics(telemetry.Options{Version: o.Version, Reasons: l7.ReasonNames(), UpstreamErrors: l7.ReasonNames()})
+	e := &Edge{
+		level:   o.Level,
+		version: o.Version,
+		env: Env{
+			Kinds:       o.Kinds,
+			Product:     "bulwark/" + o.Version,
+			Log:         o.Log,
+			Metrics:     m,
+			DefaultCert: fallback,
+			Shared:      new(l7.Shared),
+		},
+	}
+	e.http = &h1.Server{Acquire: e.acquire, Metrics: m, Log: o.Log}
+	e.listeners = listeners.NewSet(e, m, o.Log)
+	ctx, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	e.env.Upstreams = upstream.NewSet()
+	e.work.Go(func() { e.env.Upstreams.Run(ctx) })
+	return e, nil
+}
+
+// Env returns what Compile needs of this edge.
+func (e *Edge) Env() Env { return e.env }
+
+// Metrics returns what the edge counts.
+func (e *Edge) Metrics() *telemetry.Metrics { return e.env.Metrics }
+
+// Current returns the snapshot that serves, or nil before the first Apply.
+func (e *Edge) Current() *Snapshot { return e.current.Load() }
+
+// Addr returns where a listener is bound.
+func (e *Edge) Addr(listener string) (netip.AddrPort, bool) { return e.listeners.Addr(listener) }
+
+// StatusAddr returns where the status listener is bound; the zero value if it
+// is off.
+func (e *Edge) StatusAddr() netip.AddrPort {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.status == nil {
+		return netip.AddrPort{}
+	}
+	return e.status.Addr()
+}
+
+// Apply lets s serve from now on. What can go wrong (binding sockets) is done
+// first: on error the old snapshot serves on, and s is discarded. Applying the
+// same snapshot twice is a broken invariant.
+func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	node := &s.Config.Node
+	change, err := e.listeners.Prepare(s.specs, node.Limits.Connections)
+	if err == nil {
+		err = e.prepareStatus(ctx, node.Status)
+		if err != nil {
+			change.Discard()
+		}
+	}
+	if err != nil {
+		s.discard()
+		return err
+	}
+	e.retiring.Add(1)
+	s.users.Store(1)
+	s.retire = func() {
+		s.close(e.env.Log)
+		e.retiring.Done()
+	}
+	s.hold()
+	old := e.current.Swap(s)
+	change.Commit(node.Drain.Std())
+	e.env.Upstreams.SetLimits(poolLimits(&node.Limits))
+	if e.level != nil {
+		e.level.Set(logLevel(node.Log.Level))
+	}
+	e.env.Metrics.SetConfig(s.Config.Hash, time.Now())
+	if old != nil {
+		old.release()
+	}
+	return nil
+}
+
+// acquire returns a listener's part of the current snapshot, held once.
+func (e *Edge) acquire(listener string) h1.Site {
+	for {
+		if s := e.current.Load(); s.acquire() {
+			return s.site(listener)
+		}
+	}
+}
+
+var _ l4.Acceptor = (*Edge)(nil)
+
+// ServeConn serves a client's connection: TLS where its listener has it, then
+// HTTP.
+func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
+	s := e.acquire(c.Listener).(*site)
+	cfg, timeout := s.tls, s.settings.HeaderTimeout
+	s.Release()
+	if cfg != nil && !e.handshake(ctx, c, cfg, timeout) {
+		c.Close()
+		return
+	}
+	e.http.ServeConn(c)
+}
+
+// plainOnTLS is what a client gets that speaks HTTP where TLS is wanted.
+const plainOnTLS = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 64\r\nConnection: close\r\n\r\n" +
+	`{"message":"The plain HTTP request was sent to HTTPS port"}` + "\r\n\r\n\r\n"
+
+func (e *Edge) handshake(ctx context.Context, c *l4.Conn, cfg *tls.Config, timeout time.Duration) bool {
+	err := c.Handshake(ctx, cfg, timeout)
+	if err == nil {
+		return true
+	}
+	reason := l7.ReasonTLSHandshake
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && record.Conn != nil && looksLikeHTTP(record.RecordHeader[:]) {
+		reason = l7.ReasonPlainOnTLS
+		_ = c.Socket().SetDeadline(time.Now().Add(time.Second))
+		_, _ = io.WriteString(c.Socket(), plainOnTLS)
+	}
+	e.env.Metrics.Terminations.Inc(int(reason))
+	if e.env.Log.Enabled(ctx, slog.LevelDebug) {
+		e.env.Log.Debug("shaking hands with a client", "listener", c.Listener, "client", c.ClientIP, "reason", reason.String(), "error", err.Error())
+	}
+	return false
+}
+
+// looksLikeHTTP reports whether the first five bytes of a connection begin a
+// request line.
+func looksLikeHTTP(first []byte) bool {
+	switch string(first) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH", "TRACE", "CONNE":
+		return true
+	}
+	return false
+}
+
+// Shutdown drains the edge until ctx ends, then ends what is left, and frees
+// everything.
+func (e *Edge) Shutdown(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.reports.setDraining()
+	e.listeners.Shutdown(ctx)
+	if s := e.current.Load(); s != nil {
+		s.release()
+	}
+	e.retiring.Wait()
+	e.stop()
+	e.work.Wait()
+	e.env.Upstreams.Close()
+	if e.status != nil {
+		// ctx may be over, and what the status listener still has to say is short.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return e.status.Close(ctx)
+	}
+	return nil
+}
+
+// prepareStatus lets the status listener be where it is wanted.
+func (e *Edge) prepareStatus(ctx context.Context, at config.Address) error {
+	if e.status != nil && e.statusAt == at || e.status == nil && at.Off {
+		return nil
+	}
+	var fresh *telemetry.StatusServer
+	if !at.Off {
+		fresh = telemetry.NewStatusServer(at.String(), e.statusHandler(), e.env.Log)
+		if err := fresh.Start(ctx); err != nil {
+			return fmt.Errorf("opening node.status: %w", err)
+		}
+	}
+	if e.status != nil {
+		if err := e.status.Close(ctx); err != nil {
+			e.env.Log.Warn("closing the old status listener", "error", err.Error())
+		}
+	}
+	e.status, e.statusAt = fresh, at
+	return nil
+}
+
+func (e *Edge) statusHandler() http.Handler {
+	m := e.env.Metrics
+	return telemetry.StatusHandler(e, m.Handler(), e.version)
+}

@@ -1,0 +1,90 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/telemetry"
+)
+
+// reports is what /status tells about configurations. The zero value is ready.
+type reports struct {
+	mu       sync.Mutex
+	loaded   time.Time
+	err      string
+	errAt    time.Time
+	draining bool
+}
+
+func (r *reports) setDraining() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+}
+
+func (r *reports) record(err error, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.err, r.errAt = err.Error(), at
+		return
+	}
+	r.loaded, r.err, r.errAt = at, "", time.Time{}
+}
+
+// Reload loads a configuration and lets it serve. On error the old one serves
+// on, and /status tells the error until a later configuration is accepted.
+func (e *Edge) Reload(ctx context.Context, load func() (*config.Config, error)) error {
+	err := e.reload(ctx, load)
+	if err != nil {
+		e.env.Metrics.ConfigReloadErrors.Inc()
+	} else {
+		e.env.Metrics.ConfigReloads.Inc()
+	}
+	e.reports.record(err, time.Now())
+	return err
+}
+
+func (e *Edge) reload(ctx context.Context, load func() (*config.Config, error)) error {
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	s, err := Compile(cfg, e.Current(), e.env)
+	if err != nil {
+		return err
+	}
+	return e.Apply(ctx, s)
+}
+
+// ReopenLogs opens the access log's file anew, after it was moved away.
+func (e *Edge) ReopenLogs() error {
+	s := e.Current()
+	if s == nil || s.accessLog == nil {
+		return nil
+	}
+	if err := s.accessLog.Reopen(); err != nil {
+		return fmt.Errorf("reopening the access log: %w", err)
+	}
+	return nil
+}
+
+var _ telemetry.StatusSource = (*Edge)(nil)
+
+// Status tells the status listener how the edge is.
+func (e *Edge) Status() telemetry.Status {
+	s := telemetry.Status{Server: e.env.Metrics.Connections()}
+	if snap := e.Current(); snap != nil {
+		s.ConfigHash = snap.Config.Hash
+	} else {
+		s.NotReady = "no configuration is loaded"
+	}
+	e.reports.mu.Lock()
+	defer e.reports.mu.Unlock()
+	s.LoadedAt, s.LastError, s.LastErrorAt = e.reports.loaded, e.reports.err, e.reports.errAt
+	s.Draining = e.reports.draining
+	return s
+}

@@ -1,0 +1,71 @@
+package edge
+
+import (
+	"crypto/tls"
+	"sync/atomic"
+
+	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/l7/h1"
+	"github.com/bulwark-edge/bulwark/listeners"
+	"github.com/bulwark-edge/bulwark/upstream"
+)
+
+// Snapshot is a configuration ready to serve. It is immutable but for the count
+// of who uses it: an exchange holds its snapshot, a connection does not.
+type Snapshot struct {
+	Config *config.Config
+
+	sites     map[string]*site // by listener
+	orphan    *site            // for connections of listeners that are gone
+	specs     []listeners.Spec
+	plugins   map[pluginKey]*instance
+	balancers map[string]*upstream.Balancer
+	accessLog *sharedLog
+
+	users  atomic.Int64 // exchanges, and one for being the current snapshot
+	retire func()       // called once, when users falls to zero
+}
+
+// site is a listener's part of a snapshot.
+type site struct {
+	*l7.Pipeline
+	snapshot *Snapshot
+	settings *h1.Settings
+	tls      *tls.Config // nil: plaintext
+}
+
+var _ h1.Site = (*site)(nil)
+
+// Settings returns what bounds the clients of the listener.
+func (s *site) Settings() *h1.Settings { return s.settings }
+
+// Release ends one use of the snapshot.
+func (s *site) Release() { s.snapshot.release() }
+
+// site returns the part for a listener.
+func (s *Snapshot) site(listener string) *site {
+	if t := s.sites[listener]; t != nil {
+		return t
+	}
+	return s.orphan
+}
+
+func (s *Snapshot) release() {
+	if s.users.Add(-1) == 0 {
+		s.retire()
+	}
+}
+
+// acquire takes a use of the snapshot unless it is already retired.
+func (s *Snapshot) acquire() bool {
+	for {
+		n := s.users.Load()
+		if n == 0 {
+			return false
+		}
+		if s.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}

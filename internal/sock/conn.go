@@ -1,0 +1,218 @@
+package sock
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bulwark-edge/bulwark/internal/buf"
+)
+
+// ErrStale says that a kept-alive connection was closed by its peer, or spoke
+// without being asked, before anything was sent on it. Nothing was sent.
+var ErrStale = errors.New("stale connection")
+
+// Conn is a TCP socket. At most one goroutine reads and one writes at a time;
+// Close, Interrupt and Departed may be called by any.
+type Conn struct {
+	*net.TCPConn
+	raw syscall.RawConn
+
+	// Owned by the reader.
+	readDue int64 // the armed read deadline in Now's time; 0: none armed
+	size    int   // block size of the wait under way
+	block   *buf.Block
+	n       int
+	err     error
+	fill    func(fd uintptr) bool // c.tryFill, made once
+
+	// Owned by the goroutine that sends and then receives.
+	out  []byte
+	step sendStep
+	send func(fd uintptr) bool // c.trySend, made once
+
+	// Owned by the writer.
+	writeDue int64 // the armed write deadline in Now's time; 0: none armed
+}
+
+type sendStep uint8
+
+const (
+	probing sendStep = iota // nothing sent yet: the socket must be silent
+	sent                    // all of out is with the kernel
+	partial                 // the kernel took a part of out
+)
+
+// New wraps a connected TCP socket and takes it over.
+func New(c *net.TCPConn) (*Conn, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	s := &Conn{TCPConn: c, raw: raw}
+	s.fill, s.send = s.tryFill, s.trySend
+	return s, nil
+}
+
+// ArmRead lets reads fail with os.ErrDeadlineExceeded after about d: never
+// later, and at most a sixteenth of d sooner. A deadline that is already armed
+// within that slack is left alone, so a busy connection arms rarely.
+func (c *Conn) ArmRead(now int64, d time.Duration) {
+	due := now + int64(d)
+	if c.readDue <= due && c.readDue >= due-int64(d)/16 {
+		return
+	}
+	c.readDue = due
+	_ = c.TCPConn.SetReadDeadline(time.Now().Add(d))
+}
+
+// ArmWrite is ArmRead for writes.
+func (c *Conn) ArmWrite(now int64, d time.Duration) {
+	due := now + int64(d)
+	if c.writeDue <= due && c.writeDue >= due-int64(d)/16 {
+		return
+	}
+	c.writeDue = due
+	_ = c.TCPConn.SetWriteDeadline(time.Now().Add(d))
+}
+
+// ReadBlock waits for bytes and returns them in a block of the given size,
+// taken once the bytes are there. The caller owns the block. At the end of the
+// stream the error is io.EOF; with an error there is no block.
+func (c *Conn) ReadBlock(size int) (*buf.Block, int, error) {
+	c.size = size
+	if err := c.raw.Read(c.fill); err != nil {
+		return nil, 0, err
+	}
+	return c.take()
+}
+
+// SendReadBlock sends out and then reads as ReadBlock does, in one wait. It is
+// for a kept-alive connection: before it sends it looks whether the peer has
+// spoken or closed, which is ErrStale. sent tells whether any byte of out may
+// have reached the peer.
+func (c *Conn) SendReadBlock(out []byte, size int) (b *buf.Block, n int, wrote bool, err error) {
+	c.out, c.size, c.step = out, size, probing
+	err = c.raw.Read(c.send)
+	wrote = c.step != probing
+	rest := c.out
+	c.out = nil
+	if err != nil {
+		return nil, 0, wrote, err
+	}
+	if c.step == partial {
+		if _, err := c.Write(rest); err != nil {
+			return nil, 0, true, err
+		}
+		b, n, err = c.ReadBlock(size)
+		return b, n, true, err
+	}
+	b, n, err = c.take()
+	return b, n, wrote, err
+}
+
+func (c *Conn) take() (*buf.Block, int, error) {
+	b, n, err := c.block, c.n, c.err
+	c.block, c.n, c.err = nil, 0, nil
+	return b, n, err
+}
+
+// tryFill is the reader's turn: one non-blocking read. False means wait.
+func (c *Conn) tryFill(fd uintptr) bool {
+	b := buf.Get(c.size)
+	n, err := read(fd, b.B)
+	if n > 0 {
+		c.block, c.n = b, n
+		return true
+	}
+	b.Put()
+	switch {
+	case err == syscall.EAGAIN:
+		return false
+	case err == nil:
+		c.err = io.EOF
+	default:
+		c.err = os.NewSyscallError("read", err)
+	}
+	return true
+}
+
+// trySend probes, sends, and from then on reads.
+func (c *Conn) trySend(fd uintptr) bool {
+	if c.step != probing {
+		return c.tryFill(fd)
+	}
+	var one [1]byte
+	if _, err := read(fd, one[:]); err != syscall.EAGAIN {
+		c.err = ErrStale
+		return true
+	}
+	n, err := write(fd, c.out)
+	switch {
+	case n == len(c.out):
+		c.step = sent
+		return false
+	case err == nil || err == syscall.EAGAIN:
+		c.out, c.step = c.out[max(n, 0):], partial
+	default:
+		c.err = ErrStale // a reset had arrived; the kernel took nothing
+	}
+	return true
+}
+
+// Departed reports whether the peer has closed its side, or the connection is
+// broken. It consumes nothing and does not wait.
+func (c *Conn) Departed() bool {
+	gone := false
+	err := c.raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(p, 0)
+		gone = err == nil && n > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return gone || err != nil
+}
+
+// Interrupt ends the read under way and fails later ones, until a read
+// deadline is set anew. Nothing already received is lost.
+func (c *Conn) Interrupt() { _ = c.TCPConn.SetReadDeadline(time.Unix(1, 0)) }
+
+// SetReadDeadline sets the deadline and forgets what ArmRead had armed.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.readDue = 0
+	return c.TCPConn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline sets the deadline and forgets what ArmWrite had armed.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.writeDue = 0
+	return c.TCPConn.SetWriteDeadline(t)
+}
+
+// SetDeadline sets both deadlines.
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.readDue, c.writeDue = 0, 0
+	return c.TCPConn.SetDeadline(t)
+}
+
+func read(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(int(fd), p)
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}
+
+func write(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := syscall.Write(int(fd), p)
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}

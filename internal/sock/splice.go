@@ -1,0 +1,147 @@
+package sock
+
+import (
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// pipeBytes is the size asked for a pipe: what one turn of a splice moves at
+// the most.
+const pipeBytes = 256 << 10
+
+// maxIdlePipes bounds the pipes kept for later splices, two descriptors each.
+const maxIdlePipes = 64
+
+// pipe is the kernel's buffer between two sockets.
+type pipe struct {
+	r, w int
+	held int // bytes in it
+}
+
+// idlePipes are empty pipes for the next splice.
+var idlePipes struct {
+	mu    sync.Mutex
+	pipes []*pipe
+}
+
+func getPipe() (*pipe, error) {
+	idlePipes.mu.Lock()
+	if n := len(idlePipes.pipes) - 1; n >= 0 {
+		p := idlePipes.pipes[n]
+		idlePipes.pipes = idlePipes.pipes[:n]
+		idlePipes.mu.Unlock()
+		return p, nil
+	}
+	idlePipes.mu.Unlock()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, os.NewSyscallError("pipe2", err)
+	}
+	// Without the privilege for a larger pipe the usual 64 KiB serve too.
+	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeBytes)
+	return &pipe{r: fds[0], w: fds[1]}, nil
+}
+
+// put keeps an empty pipe and closes one that still holds bytes.
+func (p *pipe) put() {
+	if p.held == 0 {
+		idlePipes.mu.Lock()
+		if len(idlePipes.pipes) < maxIdlePipes {
+			idlePipes.pipes = append(idlePipes.pipes, p)
+			p = nil
+		}
+		idlePipes.mu.Unlock()
+	}
+	if p != nil {
+		unix.Close(p.r)
+		unix.Close(p.w)
+	}
+}
+
+// splice is one move of bytes from src to dst within the kernel.
+type splice struct {
+	p    *pipe
+	left int64
+	n    int
+	err  error
+}
+
+// Splice moves n bytes from src to dst without copying them to user space.
+// before is called ahead of every turn, of at most 256 KiB, to push deadlines
+// out. moved counts what dst has taken. fromSource tells which side an error
+// is of; io.ErrUnexpectedEOF says that src ended early.
+func Splice(dst, src *Conn, n int64, before func()) (moved int64, fromSource bool, err error) {
+	p, err := getPipe()
+	if err != nil {
+		return 0, false, err
+	}
+	defer p.put()
+	s := &splice{p: p, left: n}
+	drain, pump := s.drain, s.pump
+	for moved < n {
+		before()
+		if err := src.raw.Read(drain); err != nil {
+			return moved, true, err
+		}
+		if s.err != nil {
+			return moved, true, s.err
+		}
+		for p.held > 0 {
+			s.n = 0
+			if err := dst.raw.Write(pump); err != nil {
+				return moved + int64(s.n), false, err
+			}
+			moved += int64(s.n)
+			if s.err != nil {
+				return moved, false, s.err
+			}
+		}
+	}
+	return moved, false, nil
+}
+
+// drain fills the pipe from the source. False means wait.
+func (s *splice) drain(fd uintptr) bool {
+	n, err := spliceFD(int(fd), s.p.w, min(s.left, pipeBytes))
+	switch {
+	case err == unix.EAGAIN:
+		return false
+	case err != nil:
+		s.err = os.NewSyscallError("splice", err)
+	case n == 0:
+		s.err = io.ErrUnexpectedEOF
+	default:
+		s.p.held += n
+		s.left -= int64(n)
+	}
+	return true
+}
+
+// pump empties the pipe into the destination. False means wait.
+func (s *splice) pump(fd uintptr) bool {
+	for s.p.held > 0 {
+		n, err := spliceFD(s.p.r, int(fd), int64(s.p.held))
+		if err == unix.EAGAIN {
+			return false
+		}
+		if err != nil {
+			s.err = os.NewSyscallError("splice", err)
+			return true
+		}
+		s.p.held -= n
+		s.n += n
+	}
+	return true
+}
+
+func spliceFD(from, to int, n int64) (int, error) {
+	for {
+		moved, err := unix.Splice(from, nil, to, nil, int(n), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		if err != unix.EINTR {
+			return int(moved), err
+		}
+	}
+}

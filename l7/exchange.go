@@ -1,0 +1,191 @@
+package l7
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/l4"
+)
+
+// Exchange is one request and its answer. The engine that took it from the
+// pool fills Conn, Req and Wire, serves it, and releases it; between those it
+// belongs to one goroutine. Nothing may touch an exchange after its release.
+type Exchange struct {
+	Conn *l4.Info
+	Req  Request
+	Wire Wire
+
+	ID       string // 32 lower-case hex digits: log request.id, X-Kong-Request-Id
+	Path     string // the normalised path, which routes are matched on
+	Match    Match
+	Route    *Route           // nil until the router has answered
+	Consumer *config.Consumer // set by an authenticating plugin through SetConsumer
+
+	Upstream Upstream // what the upstream is sent
+	Tries    []Try    // every try, the last one last
+	Resp     Response // the final answer
+	Proxied  bool     // the final answer is the upstream's
+	Sent     int64    // bytes of the answer's content given to the wire
+
+	pipeline  *Pipeline
+	plan      *Plan
+	at        int // order of the Request hook that runs
+	reply     *Reply
+	err       *Error
+	headSent  bool
+	slots     []slot
+	logValues []Field
+
+	started, forwarded, answered, ended int64 // sock.Now; 0: did not happen
+}
+
+// Upstream is what the upstream is sent, as far as it differs from the request.
+type Upstream struct {
+	Path     string // escaped, without query
+	Query    string
+	HasQuery bool
+	Host     string // the Host field; "" until an endpoint is chosen, if it follows the target
+	Prefix   string // the stripped part of the path, for X-Forwarded-Prefix
+
+	header Header
+	edited bool
+}
+
+// Try is one attempt at an endpoint.
+type Try struct {
+	Addr    netip.AddrPort
+	Started int64         // sock.Now
+	Latency time.Duration // from the start to the connection's being ready
+	Status  int           // of the final head; 0 if none came
+	Err     *Error        // why it failed; nil if it did not
+}
+
+var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
+
+// NewExchange takes an empty exchange from the pool.
+func NewExchange() *Exchange { return exchanges.Get().(*Exchange) }
+
+// Release empties the exchange and gives it back.
+func (x *Exchange) Release() {
+	x.Req.reset()
+	x.Resp.reset()
+	x.Upstream.header.Reset()
+	clear(x.slots)
+	clear(x.logValues)
+	clear(x.Tries)
+	x.Match.Reset()
+	*x = Exchange{
+		Req:       x.Req,
+		Resp:      x.Resp,
+		Upstream:  Upstream{header: x.Upstream.header},
+		Match:     x.Match,
+		Tries:     x.Tries[:0],
+		slots:     x.slots[:0],
+		logValues: x.logValues[:0],
+	}
+	exchanges.Put(x)
+}
+
+// Reply answers the exchange now. r may be prebuilt and shared; it is not
+// written to.
+func (x *Exchange) Reply(r *Reply) Verdict {
+	x.reply = r
+	return Done
+}
+
+// Fail answers the exchange with an error. The pipeline logs it, once.
+func (x *Exchange) Fail(err error) Verdict {
+	x.err = asError(err)
+	return Done
+}
+
+// Err returns why the exchange ended early, or nil.
+func (x *Exchange) Err() *Error { return x.err }
+
+// Reason returns the code of an early termination.
+func (x *Exchange) Reason() Reason {
+	switch {
+	case x.err != nil:
+		return x.err.Reason
+	case x.reply != nil:
+		return x.reply.Reason
+	}
+	return ReasonNone
+}
+
+// ClientAddr returns the client's address.
+func (x *Exchange) ClientAddr() netip.Addr { return x.Conn.Client.Addr() }
+
+// SetConsumer makes c the exchange's consumer; from the next hook on, the
+// consumer's plan runs.
+func (x *Exchange) SetConsumer(c *config.Consumer) {
+	x.Consumer = c
+	if x.Route != nil && x.pipeline.ConsumerPlan != nil {
+		x.plan = x.pipeline.ConsumerPlan(x.Route, c)
+	}
+}
+
+// UpstreamHeader returns the request's fields as the upstream will be sent
+// them, for editing. The fields of the connection itself (Host, framing,
+// forwarding) are the forwarder's and do not stand in it to any effect.
+func (x *Exchange) UpstreamHeader() *Header {
+	u := &x.Upstream
+	if !u.edited {
+		// What the client nominates is dropped here, so that it cannot make a
+		// field disappear that is added later.
+		for _, f := range x.Req.Header.Fields() {
+			if !x.Nominated(&f) {
+				u.header.AddField(f)
+			}
+		}
+		u.edited = true
+	}
+	return &u.header
+}
+
+// Nominated reports whether the client's Connection field makes f a field of
+// its connection, which is not forwarded (RFC 9110 section 7.6.1). Once the
+// header was edited nothing is.
+func (x *Exchange) Nominated(f *Field) bool {
+	if x.Upstream.edited || !x.Req.Header.Has(FieldConnection) {
+		return false
+	}
+	return x.Req.Header.Nominates(f)
+}
+
+// HeaderToSend returns what UpstreamHeader would, without a copy while nothing
+// was edited. The caller does not change it.
+func (x *Exchange) HeaderToSend() *Header {
+	if x.Upstream.edited {
+		return &x.Upstream.header
+	}
+	return &x.Req.Header
+}
+
+// AddLogValue puts a text into the log entry under its own name.
+func (x *Exchange) AddLogValue(name, value string) {
+	x.logValues = append(x.logValues, Field{Name: name, Value: value})
+}
+
+// RunUpstreamHooks runs the plan's Upstream hooks, once before each try.
+func (x *Exchange) RunUpstreamHooks() Verdict {
+	for i := range x.plan.Upstream {
+		if x.plan.Upstream[i].Hook.Upstream(x) == Done {
+			return Done
+		}
+	}
+	return Next
+}
+
+// AddTry records the start of a try at an endpoint and returns its record,
+// valid until the next one starts.
+func (x *Exchange) AddTry(addr netip.AddrPort) *Try {
+	x.Tries = append(x.Tries, Try{Addr: addr, Started: sock.Now()})
+	return &x.Tries[len(x.Tries)-1]
+}
+
+// Started returns when the head had arrived.
+func (x *Exchange) Started() time.Time { return sock.Time(x.started) }

@@ -1,0 +1,226 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/l7/h1/syntax"
+	"github.com/bulwark-edge/bulwark/telemetry"
+	"github.com/bulwark-edge/bulwark/upstream"
+)
+
+// Client forwards exchanges. It is immutable and safe for concurrent use.
+type Client struct {
+	Limits  syntax.Limits // bounds of the upstream's heads and trailers
+	Policy  *l7.HeaderPolicy
+	Metrics *telemetry.Metrics
+}
+
+var _ l7.Forwarder = (*Client)(nil)
+
+// silence is how long the upstream may be silent before the client is looked
+// at, and again after each such while.
+const silence = time.Second
+
+// Kong's words for what an upstream can do wrong.
+const (
+	textInvalid     = "An invalid response was received from the upstream server"
+	textTimeout     = "The upstream server is timing out"
+	textUnavailable = "The upstream server is currently unavailable"
+	textNoPeer      = "failure to get a peer from the ring-balancer"
+	textNoName      = "name resolution failed"
+)
+
+var (
+	errDeparted  = errors.New("the client closed its side while the upstream was silent")
+	errNoContent = errors.New("the upstream closed the connection without an answer")
+	errTruncated = errors.New("the upstream closed the connection within its answer")
+	errSurprise  = errors.New("the upstream switched protocols unasked")
+)
+
+// Forward sends the exchange to an endpoint of its route's service and streams
+// the answer. An endpoint that fails before it may have acted on the request
+// is followed by another, up to the service's retries.
+func (c *Client) Forward(x *l7.Exchange) error {
+	leg := leg{client: c, x: x, service: x.Route.Service}
+	for n := 1; ; n++ {
+		err := leg.try()
+		if err == nil {
+			return nil
+		}
+		c.count(err)
+		if !err.Retryable || n >= leg.service.Tries {
+			return err
+		}
+	}
+}
+
+func (c *Client) count(err *l7.Error) {
+	if err.Side == l7.SideUpstream {
+		c.Metrics.UpstreamErrors.Inc(int(err.Reason))
+	}
+}
+
+// leg is the upstream side of one exchange. It lives on Forward's stack.
+type leg struct {
+	client   *Client
+	x        *l7.Exchange
+	service  *l7.Service
+	endpoint *upstream.Endpoint
+	conn     *upstream.Conn
+	framing  syntax.Framing
+	whole    []byte  // the request's content, if all of it is here
+	upload   *upload // the request's content on its way, or nil
+}
+
+// try sends the request to one endpoint and brings its answer back.
+func (l *leg) try() *l7.Error {
+	if err := l.pick(); err != nil {
+		return err
+	}
+	record := l.x.AddTry(l.endpoint.Addr)
+	l.client.Metrics.UpstreamTries.Inc()
+	err := l.exchange(record)
+	record.Err = err
+	return err
+}
+
+// pick chooses an endpoint that this exchange has not tried, if there is one.
+func (l *leg) pick() *l7.Error {
+	var tried func(netip.AddrPort) bool
+	if len(l.x.Tries) > 0 {
+		tried = l.tried
+	}
+	e, err := l.service.Balancer.Pick(tried)
+	switch {
+	case errors.Is(err, upstream.ErrName):
+		return &l7.Error{Status: http.StatusServiceUnavailable, Message: textNoName, Reason: l7.ReasonNameResolution, Side: l7.SideUpstream, Err: err}
+	case err != nil:
+		return &l7.Error{Status: http.StatusServiceUnavailable, Message: textNoPeer, Reason: l7.ReasonNoEndpoint, Side: l7.SideUpstream, Err: err}
+	}
+	l.endpoint = e
+	return nil
+}
+
+func (l *leg) tried(addr netip.AddrPort) bool {
+	for i := range l.x.Tries {
+		if l.x.Tries[i].Addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// exchange gets a connection, sends, and receives. A kept-alive connection that
+// turns out to be dead is replaced by a new one within the same try.
+func (l *leg) exchange(record *l7.Try) *l7.Error {
+	pool := l.endpoint.Pool(l.service.Identity, hostname(l.x.Upstream.Host))
+	l.conn = pool.Get()
+	for {
+		if l.conn == nil {
+			conn, err := pool.Dial(context.Background(), l.service.ConnectTimeout)
+			if err != nil {
+				return dialError(err)
+			}
+			l.client.Metrics.UpstreamConnects.Inc()
+			l.conn = conn
+		}
+		record.Latency = time.Duration(sock.Now() - record.Started)
+		reused := l.conn.Reused()
+		err := l.roundTrip()
+		if err == nil || !reused || !errors.Is(err.Err, sock.ErrStale) {
+			return err
+		}
+		l.conn = nil
+	}
+}
+
+// roundTrip sends the request on l.conn and delivers the answer. It gives the
+// connection back or closes it.
+func (l *leg) roundTrip() *l7.Error {
+	answer, err := l.send()
+	if err == nil {
+		err = l.receive(answer)
+	} else {
+		answer.release()
+	}
+	reuse := err == nil && !l.framing.Close
+	if up := l.upload; up != nil {
+		l.upload = nil
+		// An answer that is complete makes what is left of the request moot;
+		// the engine closes the client's connection then.
+		if clientErr := up.stop(l.conn); clientErr != nil && (err == nil || err.Side == l7.SideUpstream) {
+			err = clientErr
+		}
+		reuse = reuse && up.complete
+	}
+	if !reuse && l.conn != nil {
+		l.conn.Close()
+	} else if l.conn != nil {
+		l.conn.Keep()
+	}
+	l.conn = nil
+	return err
+}
+
+// await reads the next bytes of the answer. It bounds the upstream's silence by
+// the service's read_timeout and looks at the client every so often. first, if
+// not nil, is done in place of the first read.
+func (l *leg) await(size int, first func() (answer, bool, error)) (a answer, wrote bool, err error) {
+	began := sock.Now()
+	socket := l.conn.Socket()
+	wrote = true
+	for now := began; ; now = sock.Now() {
+		left := l.service.ReadTimeout - time.Duration(now-began)
+		socket.ArmRead(now, min(left, silence))
+		if first != nil {
+			a, wrote, err = first()
+			first = nil
+		} else {
+			a.block, a.to, err = l.conn.ReadBlock(size)
+		}
+		if err == nil || !wrote || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return a, wrote, err
+		}
+		if up := l.upload; up != nil && up.failed() {
+			return a, wrote, err
+		}
+		if time.Duration(sock.Now()-began) >= l.service.ReadTimeout*15/16 {
+			return a, wrote, err
+		}
+		if l.x.Wire.Departed() {
+			return a, wrote, errDeparted
+		}
+	}
+}
+
+// hostname cuts the port off a Host field.
+func hostname(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		return h
+	}
+	return host
+}
+
+// dialError says what a connection that did not come about means.
+func dialError(err error) *l7.Error {
+	e := &l7.Error{Status: http.StatusBadGateway, Message: textInvalid, Reason: l7.ReasonUpstreamConnect, Side: l7.SideUpstream, Retryable: true, Err: err}
+	var tlsErr *upstream.TLSError
+	var netErr net.Error
+	switch {
+	case errors.As(err, &netErr) && netErr.Timeout():
+		e.Status, e.Message, e.Reason = http.StatusGatewayTimeout, textTimeout, l7.ReasonUpstreamTimeout
+	case errors.As(err, &tlsErr):
+		e.Reason = l7.ReasonUpstreamTLS
+	case errors.Is(err, os.ErrPermission) || isOutOfSockets(err):
+		e.Status, e.Message = http.StatusServiceUnavailable, textUnavailable
+	}
+	return e
+}

@@ -1,0 +1,7 @@
+// Package forward is the upstream leg of an exchange: an HTTP/1.1 client that
+// sends the request as the route says, retries what is safe, and streams the
+// answer to the exchange's wire.
+//
+// It runs on the exchange's goroutine. Only a request body that is still
+// arriving has a goroutine of its own, which is joined before Forward returns.
+package forward

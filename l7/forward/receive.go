@@ -1,0 +1,333 @@
+package forward
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/bulwark-edge/bulwark/internal/buf"
+	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/l7/h1/syntax"
+)
+
+// receive reads heads until the final one and streams the answer to the wire.
+// It takes a over.
+func (l *leg) receive(a answer) *l7.Error {
+	defer func() { a.release() }()
+	x := l.x
+	for {
+		end, err := l.readHead(&a)
+		if err != nil {
+			return err
+		}
+		head := string(a.view()[:end])
+		if err := syntax.ParseResponse(head, x.Req.Method, &l.client.Limits, &x.Resp, &l.framing); err != nil {
+			return l.protocolError(err)
+		}
+		a.consume(end)
+		status := x.Resp.Status
+		dropNominated(&x.Resp.Header)
+		switch {
+		case status == http.StatusSwitchingProtocols:
+			return l.tunnel(&a)
+		case status < 200:
+			if err := l.interim(); err != nil {
+				return err
+			}
+			continue
+		}
+		x.Tries[len(x.Tries)-1].Status = status
+		x.Proxied = true
+		if v, err := x.SendHead(); err != nil {
+			return l.clientError(err)
+		} else if v == l7.Done {
+			l.framing.Close = true // what is left of the answer is not read
+			return nil
+		}
+		return l.content(&a)
+	}
+}
+
+// readHead gathers a complete head in a.
+func (l *leg) readHead(a *answer) (end int, _ *l7.Error) {
+	for from := 0; ; {
+		end, err := syntax.FindResponseHead(a.view(), from, &l.client.Limits)
+		if err != nil {
+			return 0, l.protocolError(err)
+		}
+		if end > 0 {
+			return end, nil
+		}
+		from = a.to - a.from
+		if err := l.more(a); err != nil {
+			if errors.Is(err, io.EOF) && !a.empty() {
+				err = errTruncated
+			}
+			return 0, l.sendError(err, true)
+		}
+	}
+}
+
+// view returns the bytes that are not consumed.
+func (a *answer) view() []byte {
+	if a.block == nil {
+		return nil
+	}
+	return a.block.B[a.from:a.to]
+}
+
+func (a *answer) empty() bool { return a.from == a.to }
+
+// more reads further bytes behind those in a.
+func (l *leg) more(a *answer) error {
+	next, _, err := l.await(answerSize, nil)
+	if err != nil {
+		return err
+	}
+	if a.empty() {
+		*a = next
+		return nil
+	}
+	kept := copy(a.block.B, a.view())
+	if need := kept + next.to; need > len(a.block.B) {
+		a.block = a.block.Grow(kept, need)
+	}
+	a.from, a.to = 0, kept+copy(a.block.B[kept:], next.view())
+	next.release()
+	return nil
+}
+
+// interim passes a 1xx on. 100 is between us and the upstream, since we ask for
+// content ourselves.
+func (l *leg) interim() *l7.Error {
+	x := l.x
+	if x.Resp.Status == http.StatusContinue || x.Req.Proto == l7.HTTP10 {
+		return nil
+	}
+	if err := x.Wire.WriteHead(x.Resp.Status, &x.Resp.Header, 0); err != nil {
+		return l.clientError(err)
+	}
+	return nil
+}
+
+// content streams what follows the final head, of which the first bytes stand
+// in a.
+func (l *leg) content(a *answer) *l7.Error {
+	var err error
+	var trailer *l7.Header
+	switch l.framing.Body {
+	case syntax.BodyLength:
+		err = l.contentOfLength(a, l.framing.ContentLength)
+	case syntax.BodyChunked:
+		trailer, err = l.contentChunked(a)
+	case syntax.BodyUntilClose:
+		err = l.contentUntilClose(a)
+	}
+	if err != nil {
+		return l.contentError(err)
+	}
+	if !a.empty() {
+		l.framing.Close = true // the upstream said more than it announced
+	}
+	if l.upload == nil && !l.framing.Close {
+		// Given back before the client gets the last byte, so that its next
+		// request finds it.
+		l.conn.Keep()
+		l.conn = nil
+	}
+	if err := l.x.Wire.Finish(trailer); err != nil {
+		return l.clientError(err)
+	}
+	return nil
+}
+
+// spliceFrom is the size of content from which moving it within the kernel is
+// cheaper than copying it.
+const spliceFrom = 64 << 10
+
+func (l *leg) contentOfLength(a *answer, left int64) error {
+	first := a.view()
+	if int64(len(first)) > left {
+		first = first[:left]
+	}
+	if err := l.write(first); err != nil {
+		return err
+	}
+	left -= int64(len(first))
+	a.consume(len(first))
+	if left >= spliceFrom && !l.conn.Secure() {
+		if s, ok := l.x.Wire.(l7.Splicer); ok && s.CanSplice() {
+			return l.splice(s, left)
+		}
+	}
+	for left > 0 {
+		if err := l.next(a, left); err != nil {
+			return err
+		}
+		data := a.view()
+		if int64(len(data)) > left {
+			data = data[:left]
+		}
+		if err := l.write(data); err != nil {
+			return err
+		}
+		left -= int64(len(data))
+		a.consume(len(data))
+	}
+	return nil
+}
+
+// consume drops the first n bytes of a; at the last one the block goes back.
+func (a *answer) consume(n int) {
+	a.from += n
+	if a.from == a.to {
+		a.release()
+	}
+}
+
+// next flushes what the client can have and waits for further content. left is
+// how much is expected, or negative.
+func (l *leg) next(a *answer, left int64) error {
+	if err := l.x.Wire.Flush(); err != nil {
+		return l.clientError(err)
+	}
+	size := buf.Large
+	if left >= 0 && left < buf.Medium {
+		size = buf.Medium
+	}
+	got, _, err := l.await(size, nil)
+	if err == io.EOF {
+		return errTruncated
+	}
+	if err != nil {
+		return err
+	}
+	*a = got
+	return nil
+}
+
+func (l *leg) splice(s l7.Splicer, left int64) error {
+	socket := l.conn.Socket()
+	moved, fromSource, err := s.Splice(socket, left, func() {
+		socket.ArmRead(sock.Now(), l.service.ReadTimeout)
+	})
+	l.x.Sent += moved
+	switch {
+	case err == nil:
+		return nil
+	case !fromSource:
+		return l.clientError(err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errTruncated
+	}
+	return err
+}
+
+func (l *leg) contentChunked(a *answer) (*l7.Header, error) {
+	d := new(syntax.ChunkDecoder)
+	d.Reset(l7.SideUpstream, &l.client.Limits)
+	for {
+		for !a.empty() && !d.Done() {
+			data, n, err := d.Next(a.view())
+			if err != nil {
+				return nil, err
+			}
+			if err := l.write(data); err != nil {
+				return nil, err
+			}
+			a.consume(n)
+		}
+		if d.Done() {
+			return d.Trailer(), nil
+		}
+		if err := l.next(a, -1); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (l *leg) contentUntilClose(a *answer) error {
+	for {
+		if err := l.write(a.view()); err != nil {
+			return err
+		}
+		a.consume(len(a.view()))
+		switch err := l.next(a, -1); {
+		case errors.Is(err, errTruncated):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+func (l *leg) write(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	n, err := l.x.Wire.Write(p)
+	l.x.Sent += int64(n)
+	if err != nil {
+		return l.clientError(err)
+	}
+	return nil
+}
+
+// dropNominated removes the fields that the upstream's Connection names; the
+// usual ones are the engine's to pass over.
+func dropNominated(h *l7.Header) {
+	if !h.Has(l7.FieldConnection) {
+		return
+	}
+	for i := 0; i < h.Len(); i++ {
+		f := h.Fields()[i]
+		switch f.ID {
+		case l7.FieldConnection, l7.FieldKeepAlive, l7.FieldUpgrade:
+			continue
+		}
+		if h.Nominates(&f) {
+			h.Del(f.Name)
+			i = -1
+		}
+	}
+}
+
+// protocolError is an answer that is not HTTP. Such an answer is not retried:
+// the upstream has seen the request.
+func (l *leg) protocolError(err error) *l7.Error {
+	var e *l7.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &l7.Error{Status: http.StatusBadGateway, Message: textInvalid, Reason: l7.ReasonUpstreamProtocol, Side: l7.SideUpstream, Err: err}
+}
+
+// clientError is a wire that could not be written to.
+func (l *leg) clientError(err error) *l7.Error {
+	var e *l7.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	reason := l7.ReasonClientGone
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		reason = l7.ReasonWriteStall
+	}
+	return &l7.Error{Status: l7.StatusClientGone, Reason: reason, Side: l7.SideClient, Err: err}
+}
+
+// contentError says why content broke off. The head is out, so that nothing
+// can be retried.
+func (l *leg) contentError(err error) *l7.Error {
+	var e *l7.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	e = l.sendError(err, true)
+	e.Retryable = false
+	if errors.Is(err, errTruncated) {
+		e.Reason = l7.ReasonUpstreamClosed
+	}
+	return e
+}

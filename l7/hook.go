@@ -1,0 +1,101 @@
+package l7
+
+// Verdict says how an exchange goes on after a hook.
+type Verdict uint8
+
+const (
+	Next Verdict = iota // the exchange goes on
+	Done                // the exchange has its answer
+)
+
+// A plugin implements the hooks it needs. Hooks are called on the exchange's
+// goroutine and must not keep the exchange, nor any string of it beyond what
+// they copy, after they return. One plugin serves any number of exchanges at
+// once.
+type (
+	// PreRouteHook runs before the router, for instances of global scope.
+	PreRouteHook interface{ PreRoute(x *Exchange) Verdict }
+	// RequestHook runs once the route is known and before an upstream is chosen.
+	RequestHook interface{ Request(x *Exchange) Verdict }
+	// UpstreamHook runs before each try, once the endpoint is known.
+	UpstreamHook interface{ Upstream(x *Exchange) Verdict }
+	// ResponseHook runs before the final head is written, whoever made it. Done
+	// after Reply replaces the upstream's answer; within a reply it is ignored.
+	ResponseHook interface{ Response(x *Exchange) Verdict }
+	// LogHook runs when the exchange has ended.
+	LogHook interface{ Log(x *Exchange) }
+)
+
+// Instance is a configured plugin at its place in the order.
+type Instance struct {
+	Order  int    // the kind's place in plugins/catalog
+	Kind   string // the plugin's name
+	Plugin any    // what its kind's New returned; implements some of the hooks
+}
+
+// Step is one hook of a plan.
+type Step[H any] struct {
+	Order int
+	Kind  string
+	Hook  H
+}
+
+// Plan is what runs for an exchange: one slice of hooks per phase, in order.
+// It is immutable.
+type Plan struct {
+	PreRoute []Step[PreRouteHook]
+	Request  []Step[RequestHook]
+	Upstream []Step[UpstreamHook]
+	Response []Step[ResponseHook]
+	Log      []Step[LogHook]
+}
+
+// NewPlan flattens instances, which stand in order, into a plan.
+func NewPlan(instances []Instance) *Plan {
+	p := new(Plan)
+	for _, in := range instances {
+		p.PreRoute = appendStep(p.PreRoute, in)
+		p.Request = appendStep(p.Request, in)
+		p.Upstream = appendStep(p.Upstream, in)
+		p.Response = appendStep(p.Response, in)
+		p.Log = appendStep(p.Log, in)
+	}
+	return p
+}
+
+func appendStep[H any](steps []Step[H], in Instance) []Step[H] {
+	if h, ok := in.Plugin.(H); ok {
+		steps = append(steps, Step[H]{Order: in.Order, Kind: in.Kind, Hook: h})
+	}
+	return steps
+}
+
+// Slot is a plugin's place for one value in every exchange. The zero value is
+// ready; a plugin holds it as a field and must not copy it.
+type Slot[T any] struct {
+	_ byte // so that two slots never share an address
+}
+
+// Set stores v in the exchange.
+func (s *Slot[T]) Set(x *Exchange, v T) {
+	for i := range x.slots {
+		if x.slots[i].owner == s {
+			x.slots[i].value = v
+			return
+		}
+	}
+	x.slots = append(x.slots, slot{s, v})
+}
+
+// Get returns what this exchange holds, or the zero value.
+func (s *Slot[T]) Get(x *Exchange) (v T) {
+	for i := range x.slots {
+		if x.slots[i].owner == s {
+			v, _ = x.slots[i].value.(T)
+			break
+		}
+	}
+	return v
+}
+
+type slot struct{ owner, value any }

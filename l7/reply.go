@@ -1,0 +1,68 @@
+package l7
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// Reply is an answer of our own. It is built once, when a configuration is
+// compiled, and may be given to any number of exchanges.
+type Reply struct {
+	Status int
+	Header []Field // beside the ones that every answer of ours carries
+	Body   []byte
+	Reason Reason
+
+	// In an error's body the request id stands between Body and tail.
+	tail []byte
+}
+
+// NewReply returns a reply with a body of the given type. An empty body has no
+// Content-Type.
+func NewReply(status int, contentType string, body []byte) *Reply {
+	r := &Reply{Status: status, Body: body, Reason: ReasonPlugin}
+	if len(body) > 0 {
+		r.SetHeader("Content-Type", contentType)
+	}
+	return r
+}
+
+// Problem returns a reply in Kong's error shape:
+// {"message":"...","request_id":"..."}.
+func Problem(status int, message string) *Reply {
+	text, err := json.Marshal(message)
+	if err != nil {
+		panic("BUG: a string that does not marshal: " + err.Error())
+	}
+	r := NewReply(status, "application/json; charset=utf-8", append([]byte(`{"message":`), text...))
+	r.Body = append(r.Body, `,"request_id":"`...)
+	r.tail = []byte(`"}`)
+	return r
+}
+
+// SetHeader adds a field to a reply under construction and returns the reply.
+func (r *Reply) SetHeader(name, value string) *Reply {
+	r.Header = append(r.Header, Field{Name: name, Value: value, ID: LookupField(name)})
+	return r
+}
+
+// WithReason sets the code of a reply under construction and returns the reply.
+func (r *Reply) WithReason(reason Reason) *Reply {
+	r.Reason = reason
+	return r
+}
+
+// size returns the length of the body.
+func (r *Reply) size() int64 {
+	n := len(r.Body)
+	if r.tail != nil {
+		n += idDigits + len(r.tail)
+	}
+	return int64(n)
+}
+
+// bodiless reports whether an answer of this status has no content
+// (RFC 9110 section 6.4.1).
+func bodiless(status int) bool {
+	return status < 200 || status == http.StatusNoContent || status == http.StatusNotModified
+}

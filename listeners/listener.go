@@ -1,0 +1,199 @@
+package listeners
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/l4"
+	"github.com/bulwark-edge/bulwark/telemetry"
+)
+
+// listener accepts on one socket.
+type listener struct {
+	set    *Set
+	spec   Spec
+	ln     net.Listener
+	count  *telemetry.Listener
+	limits atomic.Pointer[Limits]
+
+	mu      sync.Mutex
+	conns   map[*l4.Conn]struct{}
+	byAddr  map[netip.Addr]int // open connections of each client address
+	closing bool
+	empty   chan struct{} // closed when the listener is closing and has no connection left
+}
+
+func newListener(s *Set, spec Spec, ln net.Listener) *listener {
+	l := &listener{
+		set:    s,
+		spec:   spec,
+		ln:     ln,
+		count:  s.metrics.Listener(spec.Name),
+		conns:  make(map[*l4.Conn]struct{}),
+		byAddr: make(map[netip.Addr]int),
+		empty:  make(chan struct{}),
+	}
+	l.setLimits(spec.Limits)
+	return l
+}
+
+func (l *listener) setLimits(limits Limits) { l.limits.Store(&limits) }
+
+func (l *listener) addr() netip.AddrPort { return l.ln.Addr().(*net.TCPAddr).AddrPort() }
+
+// serves reports whether the open socket is what spec wants.
+func (l *listener) serves(spec Spec) bool {
+	return l.spec.Addr == spec.Addr && l.spec.Port == spec.Port && l.spec.ReusePort == spec.ReusePort
+}
+
+// Pauses of an accept loop that has run out of descriptors or memory.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// acceptLoop lets connections in until the socket is closed.
+func (l *listener) acceptLoop() {
+	pause := firstPause
+	for {
+		nc, err := l.ln.Accept()
+		switch {
+		case err == nil:
+			pause = firstPause
+			l.admit(nc.(*net.TCPConn))
+			continue
+		case errors.Is(err, net.ErrClosed):
+			return
+		case errors.Is(err, syscall.ECONNABORTED):
+			continue // the client left before it was let in
+		}
+		l.count.Refuse(telemetry.RefusedAccept)
+		l.set.log.Warn("accepting a connection: "+err.Error()+advice(err), "listener", l.spec.Name, "pause", pause.String())
+		time.Sleep(pause)
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// admit serves a connection on a goroutine of its own, or closes it when a
+// bound is reached.
+func (l *listener) admit(nc *net.TCPConn) {
+	l.count.Accepted.Inc()
+	s, err := sock.New(nc)
+	if err != nil {
+		nc.Close()
+		return
+	}
+	peer, _ := nc.RemoteAddr().(*net.TCPAddr)
+	local, _ := nc.LocalAddr().(*net.TCPAddr)
+	if peer == nil || local == nil { // the client has left already
+		nc.Close()
+		return
+	}
+	c := l4.NewConn(s, l4.NewInfo(l.spec.Name, peer.AddrPort(), local.AddrPort()))
+	if why, ok := l.enter(c); !ok {
+		l.count.Refuse(why)
+		nc.Close()
+		return
+	}
+	l.set.work.Go(func() { l.serve(c) })
+}
+
+func (l *listener) serve(c *l4.Conn) {
+	defer l.leave(c)
+	defer func() {
+		if v := recover(); v != nil {
+			l.set.metrics.Panics.Inc()
+			l.set.log.Error("recovering from a panic in a connection", "listener", l.spec.Name, "panic", v, "stack", string(debug.Stack()))
+			c.Close()
+		}
+	}()
+	l.set.acceptor.ServeConn(context.Background(), c)
+}
+
+// enter counts c in, unless a bound is reached.
+func (l *listener) enter(c *l4.Conn) (why telemetry.Refusal, ok bool) {
+	limits := l.limits.Load()
+	addr := c.Client.Addr()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closing:
+		return telemetry.RefusedDraining, false
+	case len(l.conns) >= limits.Connections:
+		return telemetry.RefusedLimit, false
+	case limits.ConnectionsPerAddress > 0 && l.byAddr[addr] >= limits.ConnectionsPerAddress:
+		return telemetry.RefusedPerAddress, false
+	case l.set.open.Add(1) > l.set.most.Load():
+		l.set.open.Add(-1)
+		return telemetry.RefusedLimit, false
+	}
+	l.conns[c] = struct{}{}
+	l.byAddr[addr]++
+	l.count.Active.Inc()
+	return 0, true
+}
+
+func (l *listener) leave(c *l4.Conn) {
+	addr := c.Client.Addr()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+	if l.byAddr[addr]--; l.byAddr[addr] <= 0 {
+		delete(l.byAddr, addr)
+	}
+	l.count.Active.Dec()
+	l.set.open.Add(-1)
+	if l.closing && len(l.conns) == 0 {
+		close(l.empty)
+	}
+}
+
+// drain closes the socket and lets the connections end by themselves until ctx
+// is over; then it closes them. It returns when all are gone.
+func (l *listener) drain(ctx context.Context) {
+	l.ln.Close()
+	l.mu.Lock()
+	if l.closing {
+		l.mu.Unlock()
+		<-l.empty
+		return
+	}
+	l.closing = true
+	if len(l.conns) == 0 {
+		close(l.empty)
+	}
+	open := l.all()
+	l.mu.Unlock()
+	for _, c := range open {
+		c.Drain()
+	}
+	select {
+	case <-l.empty:
+		return
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	open = l.all()
+	l.mu.Unlock()
+	for _, c := range open {
+		c.Socket().Close()
+	}
+	<-l.empty
+}
+
+// all returns the open connections. l.mu is held.
+func (l *listener) all() []*l4.Conn {
+	all := make([]*l4.Conn, 0, len(l.conns))
+	for c := range l.conns {
+		all = append(all, c)
+	}
+	return all
+}

@@ -1,0 +1,227 @@
+package listeners
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bulwark-edge/bulwark/l4"
+	"github.com/bulwark-edge/bulwark/telemetry"
+)
+
+// Spec is a listener as it is wanted.
+type Spec struct {
+	Name      string
+	Addr      netip.Addr // the zero value: every IPv4 and IPv6 address
+	Port      uint16     // 0 lets the system choose
+	ReusePort bool
+	Limits    Limits
+}
+
+// Limits bound a listener. They may change without opening its socket anew.
+type Limits struct {
+	Connections           int // open at once
+	ConnectionsPerAddress int // open at once from one client address; 0: no bound
+}
+
+// Set is the listeners of a process. Safe for concurrent use.
+type Set struct {
+	acceptor l4.Acceptor
+	metrics  *telemetry.Metrics
+	log      *slog.Logger
+	most     atomic.Int64 // connections open at once, of all listeners
+	open     atomic.Int64
+
+	mu     sync.Mutex
+	active map[string]*listener // by name
+	work   sync.WaitGroup       // accept loops and connections
+}
+
+// NewSet returns a set without listeners, whose connections a serves.
+func NewSet(a l4.Acceptor, m *telemetry.Metrics, log *slog.Logger) *Set {
+	return &Set{acceptor: a, metrics: m, log: log, active: make(map[string]*listener)}
+}
+
+// Change is a prepared change of the set: its new sockets are bound, but accept
+// nothing yet.
+type Change struct {
+	set    *Set
+	most   int
+	want   []Spec
+	opened map[string]net.Listener
+}
+
+// Prepare binds what want asks for beyond what is open. most bounds the open
+// connections of all listeners. On error nothing has changed.
+func (s *Set) Prepare(want []Spec, most int) (*Change, error) {
+	c := &Change{set: s, most: most, want: want, opened: make(map[string]net.Listener)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, spec := range want {
+		if l := s.active[spec.Name]; l != nil && l.serves(spec) {
+			continue
+		}
+		ln, err := s.inherit(spec)
+		if ln == nil && err == nil {
+			ln, err = bind(spec)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.opened[spec.Name] = ln
+	}
+	if len(errs) > 0 {
+		c.Discard()
+		return nil, errors.Join(errs...)
+	}
+	return c, nil
+}
+
+// inherit returns a second handle on the socket of a listener of another name
+// that serves what spec wants, so that a listener can be renamed while it
+// serves. It returns nil if there is none. s.mu is held.
+func (s *Set) inherit(spec Spec) (net.Listener, error) {
+	for _, l := range s.active {
+		if spec.Port == 0 || !l.serves(spec) {
+			continue
+		}
+		f, err := l.ln.(*net.TCPListener).File()
+		if err != nil {
+			return nil, fmt.Errorf("taking over the socket of listener %q: %w", l.spec.Name, err)
+		}
+		defer f.Close()
+		return net.FileListener(f)
+	}
+	return nil, nil
+}
+
+// Discard closes what Prepare has opened.
+func (c *Change) Discard() {
+	for _, ln := range c.opened {
+		ln.Close()
+	}
+}
+
+// Commit starts the new listeners, keeps the unchanged ones, and stops those
+// that are gone. The connections of a stopped listener drain: idle ones end at
+// once, others after their exchange, all of them when drain is over.
+func (c *Change) Commit(drain time.Duration) {
+	s := c.set
+	s.most.Store(int64(c.most))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted := make(map[string]bool)
+	for _, spec := range c.want {
+		wanted[spec.Name] = true
+		old := s.active[spec.Name]
+		ln := c.opened[spec.Name]
+		if ln == nil {
+			old.setLimits(spec.Limits)
+			continue
+		}
+		if old != nil {
+			s.retire(old, drain)
+		}
+		l := newListener(s, spec, ln)
+		s.active[spec.Name] = l
+		s.work.Go(l.acceptLoop)
+	}
+	for name, l := range s.active {
+		if !wanted[name] {
+			delete(s.active, name)
+			s.retire(l, drain)
+		}
+	}
+}
+
+// retire stops l aside.
+func (s *Set) retire(l *listener, drain time.Duration) {
+	s.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), drain)
+		defer cancel()
+		l.drain(ctx)
+	})
+}
+
+// Addr returns where a listener is bound, for a port that the system chose.
+func (s *Set) Addr(name string) (netip.AddrPort, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.active[name]; l != nil {
+		return l.addr(), true
+	}
+	return netip.AddrPort{}, false
+}
+
+// Shutdown stops accepting and drains every connection until ctx ends; those
+// still open then are closed. It returns when all are gone.
+func (s *Set) Shutdown(ctx context.Context) {
+	s.mu.Lock()
+	all := s.active
+	s.active = make(map[string]*listener)
+	s.mu.Unlock()
+	var drains sync.WaitGroup
+	for _, l := range all {
+		drains.Go(func() { l.drain(ctx) })
+	}
+	drains.Wait()
+	s.work.Wait()
+}
+
+// bind opens a listening socket.
+func bind(spec Spec) (net.Listener, error) {
+	network, host := "tcp", ""
+	if spec.Addr.IsValid() {
+		host = spec.Addr.String()
+		if spec.Addr.Is4() {
+			network = "tcp4"
+		} else {
+			network = "tcp6"
+		}
+	}
+	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4}}
+	if spec.ReusePort {
+		lc.Control = func(_, _ string, c syscall.RawConn) error {
+			var err error
+			if cerr := c.Control(func(fd uintptr) {
+				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+			}); cerr != nil {
+				return cerr
+			}
+			return err
+		}
+	}
+	addr := net.JoinHostPort(host, fmt.Sprint(spec.Port))
+	ln, err := lc.Listen(context.Background(), network, addr)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %q for listener %q: %w%s", addr, spec.Name, err, advice(err))
+	}
+	return ln, nil
+}
+
+// advice says what to do about an error of bind.
+func advice(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return ": another process has it; stop that one, choose another address, or set reuse_port on both"
+	case errors.Is(err, os.ErrPermission):
+		return ": ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return ": this machine has no such address"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return ": too few file descriptors; raise LimitNOFILE or ulimit -n"
+	}
+	return ""
+}

@@ -1,0 +1,42 @@
+// Package catalog is the ordered list of every plugin. A plugin's place in it
+// is its place in every phase.
+package catalog
+
+import (
+	"github.com/bulwark-edge/bulwark/config/schema"
+	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/plugins/correlationid"
+	"github.com/bulwark-edge/bulwark/plugins/iprestriction"
+	"github.com/bulwark-edge/bulwark/plugins/requesttermination"
+)
+
+// All returns the kinds in the order they run.
+func All() Catalog {
+	return Catalog{
+		correlationid.Kind(),
+		iprestriction.Kind(),
+		requesttermination.Kind(),
+	}
+}
+
+// Catalog is a list of kinds in the order they run.
+type Catalog []plugins.Kind
+
+// Schema returns the schema of a plugin's configuration.
+func (c Catalog) Schema(plugin string) (*schema.Type, bool) {
+	for i := range c {
+		if c[i].Name == plugin {
+			return c[i].Schema, true
+		}
+	}
+	return nil, false
+}
+
+// Names returns the names of the kinds in the order they run.
+func (c Catalog) Names() []string {
+	names := make([]string, len(c))
+	for i := range c {
+		names[i] = c[i].Name
+	}
+	return names
+}

@@ -1,0 +1,81 @@
+package plugins
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/bulwark-edge/bulwark/config/schema"
+)
+
+// Scope is a set of entities that an instance may be limited to.
+type Scope uint8
+
+// The scopes. Global is an instance that is limited to nothing.
+const (
+	Global Scope = 1 << iota
+	Service
+	Route
+	Consumer
+
+	// Anywhere is every scope.
+	Anywhere = Global | Service | Route | Consumer
+	// NotConsumer is for kinds that run before a consumer is known.
+	NotConsumer = Global | Service | Route
+)
+
+// Proto is a set of protocols a kind can act on.
+type Proto uint8
+
+// The protocols.
+const (
+	HTTP Proto = 1 << iota // http and https
+)
+
+// Spec is what a kind declares. C is the struct its configuration is decoded
+// into; see package config/schema for its tags.
+type Spec[C any] struct {
+	Name   string // Kong's name of the plugin
+	Scopes Scope
+	Speaks Proto
+
+	// New builds an instance. It has no side effects but through env, and what
+	// it returns implements hooks of package l7 and, if it holds anything,
+	// io.Closer. Instances do not share state unless they do so on purpose.
+	New func(cfg C, env Env) (any, error)
+}
+
+// Env is what an instance is given.
+type Env struct {
+	Log  *slog.Logger
+	Name string // the instance's name for logs: the kind, and what it is limited to
+}
+
+// Kind is a plugin as the edge knows it. Define makes one.
+type Kind struct {
+	Name   string
+	Scopes Scope
+	Speaks Proto
+	Schema *schema.Type // of its configuration
+
+	build func(cfg any, env Env) (any, error)
+}
+
+// Define returns the kind of s.
+func Define[C any](s Spec[C]) Kind {
+	return Kind{
+		Name:   s.Name,
+		Scopes: s.Scopes,
+		Speaks: s.Speaks,
+		Schema: schema.Of[C](),
+		build: func(cfg any, env Env) (any, error) {
+			c, ok := cfg.(*C)
+			if !ok {
+				return nil, fmt.Errorf("BUG: plugin %q was given a %T", s.Name, cfg)
+			}
+			return s.New(*c, env)
+		},
+	}
+}
+
+// Build returns an instance. cfg is what the kind's schema has decoded.
+func (k Kind) Build(cfg any, env Env) (any, error) { return k.build(cfg, env) }

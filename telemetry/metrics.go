@@ -1,0 +1,175 @@
+package telemetry
+
+import (
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// maxListenerSeries bounds the values of the label "listener". Listeners beyond
+// it, which only many reloads with ever new names can reach, share the value
+// "other".
+const maxListenerSeries = 256
+
+// otherListener is the label value of listeners beyond the bound.
+const otherListener = "other"
+
+// Refusal says why a connection was not served.
+type Refusal uint8
+
+// The refusals.
+const (
+	RefusedLimit      Refusal = iota // node.limits.connections or the listener's own bound was reached
+	RefusedPerAddress                // connections_per_address was reached
+	RefusedDraining                  // the process or the listener was ending
+	RefusedAccept                    // accept failed: too few file descriptors or no memory
+)
+
+// refusalNames are the label values of Refusal.
+var refusalNames = [...]string{
+	RefusedLimit:      "limit",
+	RefusedPerAddress: "limit_per_address",
+	RefusedDraining:   "draining",
+	RefusedAccept:     "accept_error",
+}
+
+// String returns the label value.
+func (r Refusal) String() string { return refusalNames[r] }
+
+// classNames are the label values of a status class; statuses that no class
+// fits, which an upstream may invent, count as "other".
+var classNames = [...]string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+// Listener holds what is counted for one listener. It lives as long as the
+// process, whatever reloads do to the listener, so that counters never fall.
+type Listener struct {
+	Accepted Counter // connections taken from the kernel, refused ones included
+	Active   Gauge   // connections being served
+	Reading  Gauge   // of the active ones: a request head is being read
+	Waiting  Gauge   // of the active ones: idle between two requests
+
+	refused  [len(refusalNames)]Counter
+	requests [len(classNames)]Counter
+}
+
+// Refuse counts a connection that was not served.
+func (l *Listener) Refuse(why Refusal) { l.refused[why].Inc() }
+
+// Request counts an answered request by its status. Requests whose client left
+// before an answer count under 499.
+func (l *Listener) Request(status int) {
+	class := status / 100
+	if class < 1 || class > 5 {
+		class = 0
+	}
+	l.requests[class].Inc()
+}
+
+// Options are what Metrics is made of.
+type Options struct {
+	Version        string   // Bulwark's version, for bulwark_build_info
+	Reasons        []string // codes of early terminations, by index
+	UpstreamErrors []string // kinds of upstream errors, by index
+}
+
+// Metrics is everything the edge counts. The fields are for the hot path; what
+// reads them is the collector behind Handler.
+type Metrics struct {
+	Requests     Histogram   // bulwark_request_duration_seconds: head read to answer written
+	Terminations *CounterVec // bulwark_terminations_total, by Options.Reasons
+
+	UpstreamTries      Counter     // bulwark_upstream_tries_total: one for each endpoint tried
+	UpstreamConnects   Counter     // bulwark_upstream_connections_total: the tries that needed a new connection
+	UpstreamErrors     *CounterVec // bulwark_upstream_errors_total, by Options.UpstreamErrors
+	AccessLog          LineCounters
+	ConfigReloads      Counter // bulwark_config_reloads_total{result="ok"}
+	ConfigReloadErrors Counter // bulwark_config_reloads_total{result="failed"}
+	Panics             Counter // bulwark_panics_total: recovered at a connection's or an exchange's border
+
+	version  string
+	revision string
+
+	mu        sync.Mutex
+	listeners map[string]*Listener
+	hash      string
+	loaded    time.Time
+}
+
+// NewMetrics returns metrics at zero.
+func NewMetrics(o Options) *Metrics {
+	return &Metrics{
+		Terminations:   NewCounterVec(o.Reasons),
+		UpstreamErrors: NewCounterVec(o.UpstreamErrors),
+		version:        o.Version,
+		revision:       buildRevision(),
+		listeners:      make(map[string]*Listener),
+	}
+}
+
+// Listener returns the counters of the listener name, the same for every call.
+// It takes a lock: it is asked once when a listener opens, not per connection.
+func (m *Metrics) Listener(name string) *Listener {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.listeners[name]
+	if l != nil {
+		return l
+	}
+	if len(m.listeners) >= maxListenerSeries {
+		name = otherListener
+		if l = m.listeners[name]; l != nil {
+			return l
+		}
+	}
+	l = new(Listener)
+	m.listeners[name] = l
+	return l
+}
+
+// SetConfig records the configuration that serves from now on.
+func (m *Metrics) SetConfig(hash string, loaded time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hash, m.loaded = hash, loaded
+}
+
+// Connections sums all listeners, in the shape /status tells it.
+func (m *Metrics) Connections() ServerStatus {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var s ServerStatus
+	for _, l := range m.listeners {
+		accepted := l.Accepted.Load()
+		s.Accepted += accepted
+		s.Handled += accepted
+		for i := range l.refused {
+			if Refusal(i) != RefusedAccept { // such a connection was never accepted
+				s.Handled -= min(s.Handled, l.refused[i].Load())
+			}
+		}
+		active, reading, waiting := l.Active.Load(), l.Reading.Load(), l.Waiting.Load()
+		s.Active += active
+		s.Reading += reading
+		s.Waiting += waiting
+		s.Writing += max(0, active-reading-waiting)
+		for i := range l.requests {
+			s.TotalRequests += l.requests[i].Load()
+		}
+	}
+	return s
+}
+
+// buildRevision returns the commit the binary was built from, or "unknown"
+// where the build did not record it.
+func buildRevision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,155 @@
+package telemetry
+
+import (
+	"math"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// scrapeTimeout bounds one answer to /metrics, scrapesAtOnce how many are made
+// at the same time; further ones get 503.
+const (
+	scrapeTimeout = 10 * time.Second
+	scrapesAtOnce = 4
+)
+
+// Handler returns what serves /metrics: the metrics themselves, the Go
+// runtime's and the process's.
+func (m *Metrics) Handler() http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		newCollector(m),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		MaxRequestsInFlight: scrapesAtOnce,
+		Timeout:             scrapeTimeout,
+	})
+}
+
+// collector turns the counters of Metrics into Prometheus metrics when a
+// scrape asks for them, so that the hot path knows only its own atomics.
+type collector struct {
+	m *Metrics
+
+	accepted, active, refused, requests, duration, terminations *prometheus.Desc
+	tries, connects, upstreamErrors                             *prometheus.Desc
+	lines, dropped, writeErrors                                 *prometheus.Desc
+	reloads, config, loaded, build, panics                      *prometheus.Desc
+}
+
+func newCollector(m *Metrics) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	return &collector{
+		m:              m,
+		accepted:       desc("bulwark_connections_accepted_total", "Connections accepted, refused ones included.", "listener"),
+		active:         desc("bulwark_connections_active", "Connections being served.", "listener", "state"),
+		refused:        desc("bulwark_connections_refused_total", "Connections that were not served.", "listener", "reason"),
+		requests:       desc("bulwark_requests_total", "Requests answered, by the class of the status.", "listener", "class"),
+		duration:       desc("bulwark_request_duration_seconds", "Time from a request's head to the end of its answer."),
+		terminations:   desc("bulwark_terminations_total", "Exchanges that ended early, by reason code.", "reason"),
+		tries:          desc("bulwark_upstream_tries_total", "Endpoints tried for requests."),
+		connects:       desc("bulwark_upstream_connections_total", "Tries that needed a new connection."),
+		upstreamErrors: desc("bulwark_upstream_errors_total", "Tries that went wrong, by kind.", "kind"),
+		lines:          desc("bulwark_access_log_lines_total", "Access log lines taken into the buffer."),
+		dropped:        desc("bulwark_access_log_dropped_lines_total", "Access log lines lost."),
+		writeErrors:    desc("bulwark_access_log_write_errors_total", "Writes of the access log that went wrong."),
+		reloads:        desc("bulwark_config_reloads_total", "Configurations offered to the edge, by result.", "result"),
+		config:         desc("bulwark_config_info", "The configuration that serves.", "hash"),
+		loaded:         desc("bulwark_config_loaded_timestamp_seconds", "When the serving configuration was swapped in."),
+		build:          desc("bulwark_build_info", "The binary that runs.", "version", "revision", "go_version"),
+		panics:         desc("bulwark_panics_total", "Panics recovered at the border of a connection or an exchange."),
+	}
+}
+
+// Describe sends every description.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		c.accepted, c.active, c.refused, c.requests, c.duration, c.terminations,
+		c.tries, c.connects, c.upstreamErrors,
+		c.lines, c.dropped, c.writeErrors,
+		c.reloads, c.config, c.loaded, c.build, c.panics,
+	} {
+		ch <- d
+	}
+}
+
+// Collect sends the present values.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	m := c.m
+
+	m.mu.Lock()
+	listeners := make(map[string]*Listener, len(m.listeners))
+	for name, l := range m.listeners {
+		listeners[name] = l
+	}
+	hash, loaded := m.hash, m.loaded
+	m.mu.Unlock()
+
+	for name, l := range listeners {
+		counter(c.accepted, l.Accepted.Load(), name)
+		active, reading, waiting := l.Active.Load(), l.Reading.Load(), l.Waiting.Load()
+		gauge(c.active, float64(reading), name, "reading")
+		gauge(c.active, float64(max(0, active-reading-waiting)), name, "writing")
+		gauge(c.active, float64(waiting), name, "waiting")
+		for i := range l.refused {
+			counter(c.refused, l.refused[i].Load(), name, refusalNames[i])
+		}
+		for i := range l.requests {
+			counter(c.requests, l.requests[i].Load(), name, classNames[i])
+		}
+	}
+	vec := func(d *prometheus.Desc, v *CounterVec) {
+		for i, name := range v.names {
+			counter(d, v.cells[i].Load(), name)
+		}
+	}
+	vec(c.terminations, m.Terminations)
+	vec(c.upstreamErrors, m.UpstreamErrors)
+	ch <- m.Requests.metric(c.duration)
+	counter(c.tries, m.UpstreamTries.Load())
+	counter(c.connects, m.UpstreamConnects.Load())
+	counter(c.lines, m.AccessLog.Lines.Load())
+	counter(c.dropped, m.AccessLog.Dropped.Load())
+	counter(c.writeErrors, m.AccessLog.Errors.Load())
+	counter(c.reloads, m.ConfigReloads.Load(), "ok")
+	counter(c.reloads, m.ConfigReloadErrors.Load(), "failed")
+	counter(c.panics, m.Panics.Load())
+	gauge(c.build, 1, m.version, m.revision, runtime.Version())
+	if hash != "" {
+		gauge(c.config, 1, hash)
+		gauge(c.loaded, seconds(loaded))
+	}
+}
+
+// metric returns the histogram as Prometheus wants it: each bucket counts all
+// those below it too.
+func (h *Histogram) metric(d *prometheus.Desc) prometheus.Metric {
+	sum := h.Sum().Seconds() // before the buckets, so that it never runs ahead of the count by much
+	var n uint64
+	buckets := make(map[float64]uint64, len(durationBounds))
+	for i, bound := range durationBounds {
+		n += h.buckets[i].Load()
+		buckets[bound.Seconds()] = n
+	}
+	n += h.buckets[len(durationBounds)].Load()
+	return prometheus.MustNewConstHistogram(d, n, sum, buckets)
+}
+
+func seconds(t time.Time) float64 {
+	return math.Round(float64(t.UnixNano())/1e6) / 1e3
+}

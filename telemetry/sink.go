@@ -1,0 +1,116 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// sinkPoll is how often a sink whose reader is slow looks whether it should
+	// give up.
+	sinkPoll = 100 * time.Millisecond
+
+	// pipeChunkBytes is what a pipe that polls as writable takes without
+	// blocking: PIPE_BUF of pipe(7).
+	pipeChunkBytes = 4096
+
+	// logFileMode lets the owner write and the group, which log shippers run
+	// under, read.
+	logFileMode = 0o640
+)
+
+var errSinkAborted = errors.New("the reader is too slow")
+
+// sink is an open log target. It works on the bare descriptor, because a
+// standard output that is a pipe must not be made non-blocking (the flag is
+// shared with whoever else holds it) and must still not hold up Close.
+type sink struct {
+	fd      int
+	name    string
+	regular bool // a file on disk: any size may be written, and poll says nothing
+	owned   bool // close closes it; never true for standard output
+}
+
+// openSink opens Stdout or a path for appending.
+func openSink(target string) (*sink, error) {
+	s := &sink{fd: unix.Stdout, name: target}
+	if target != Stdout {
+		// O_NONBLOCK so that a FIFO without a reader is an error, not a wait.
+		const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_CLOEXEC | unix.O_NOCTTY | unix.O_NONBLOCK
+		fd, err := ignoringEINTR(func() (int, error) { return unix.Open(target, flags, logFileMode) })
+		if err != nil {
+			return nil, fmt.Errorf("opening access log %q: %w (node.log.access is %q, \"off\" or a path that the process may write)", target, err, Stdout)
+		}
+		s.fd, s.owned = fd, true
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(s.fd, &st); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening access log %q: %w", target, err), s.close())
+	}
+	s.regular = st.Mode&unix.S_IFMT == unix.S_IFREG
+	return s, nil
+}
+
+// write writes all of p unless it fails or abort closes, and returns how much
+// it wrote.
+func (s *sink) write(p []byte, abort <-chan struct{}) (int, error) {
+	done := 0
+	for done < len(p) {
+		size := len(p) - done
+		if !s.regular {
+			size = min(size, pipeChunkBytes)
+			if err := s.waitWritable(abort); err != nil {
+				return done, err
+			}
+		}
+		n, err := unix.Write(s.fd, p[done:done+size])
+		done += max(n, 0)
+		if err != nil && err != unix.EINTR && err != unix.EAGAIN {
+			return done, fmt.Errorf("writing access log %q: %w", s.name, err)
+		}
+	}
+	return done, nil
+}
+
+// waitWritable returns when the descriptor takes bytes or is broken, which the
+// write then tells, or with an error when abort closes.
+func (s *sink) waitWritable(abort <-chan struct{}) error {
+	for {
+		fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(fds, int(sinkPoll/time.Millisecond))
+		if err != nil && err != unix.EINTR {
+			return fmt.Errorf("polling access log %q: %w", s.name, err)
+		}
+		if n > 0 {
+			return nil
+		}
+		select {
+		case <-abort:
+			return fmt.Errorf("writing access log %q: %w", s.name, errSinkAborted)
+		default:
+		}
+	}
+}
+
+func (s *sink) close() error {
+	if !s.owned {
+		return nil
+	}
+	if err := unix.Close(s.fd); err != nil {
+		return fmt.Errorf("closing access log %q: %w", s.name, err)
+	}
+	return nil
+}
+
+// ignoringEINTR repeats call while a signal interrupts it.
+func ignoringEINTR(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"net"
+
+	"github.com/bulwark-edge/bulwark/internal/buf"
+	"github.com/bulwark-edge/bulwark/internal/sock"
+)
+
+// Conn is a connection to an endpoint. Whoever got it from a pool gives it
+// back by Keep, or closes it by Close; both take it away from the caller.
+type Conn struct {
+	net.Conn // the socket, or the TLS connection over it
+
+	socket *sock.Conn
+	pool   *Pool
+	secure bool
+	reused bool
+	served int   // requests sent on it so far
+	since  int64 // sock.Now when it became idle
+}
+
+// Socket returns the socket beneath, for deadlines, and for splicing when the
+// connection is plaintext.
+func (c *Conn) Socket() *sock.Conn { return c.socket }
+
+// Secure reports whether the connection is TLS.
+func (c *Conn) Secure() bool { return c.secure }
+
+// Reused reports whether an earlier exchange used the connection, so that the
+// peer may have closed it meanwhile.
+func (c *Conn) Reused() bool { return c.reused }
+
+// ReadBlock waits for bytes and returns them in a block that the caller owns;
+// see sock.Conn.ReadBlock. A TLS connection fills at most size bytes and holds
+// the block while it waits.
+func (c *Conn) ReadBlock(size int) (*buf.Block, int, error) {
+	if !c.secure {
+		return c.socket.ReadBlock(size)
+	}
+	b := buf.Get(size)
+	n, err := c.Conn.Read(b.B)
+	if n > 0 {
+		return b, n, nil
+	}
+	b.Put()
+	return nil, 0, err
+}
+
+// SendReadBlock sends out and waits for the first bytes of the answer. wrote
+// tells whether any byte of out may have reached the peer; without it the
+// error is sock.ErrStale or a deadline.
+func (c *Conn) SendReadBlock(out []byte, size int) (b *buf.Block, n int, wrote bool, err error) {
+	if !c.secure {
+		return c.socket.SendReadBlock(out, size)
+	}
+	if c.reused && c.socket.Departed() {
+		return nil, 0, false, sock.ErrStale
+	}
+	if _, err := c.Conn.Write(out); err != nil {
+		return nil, 0, true, err
+	}
+	b, n, err = c.ReadBlock(size)
+	return b, n, true, err
+}
+
+// Keep gives the connection back to its pool. The caller vouches that the last
+// exchange on it is complete and that nothing more is to be read.
+func (c *Conn) Keep() { c.pool.keep(c) }
+
+// CloseWrite ends our direction of the stream.
+func (c *Conn) CloseWrite() error {
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		return t.CloseWrite()
+	}
+	return c.socket.CloseWrite()
+}
+
+// Close ends the connection.
+func (c *Conn) Close() error {
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		// No close_notify: it could block, and HTTP/1 messages are delimited.
+		return t.NetConn().Close()
+	}
+	return c.Conn.Close()
+}

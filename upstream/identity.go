@@ -1,0 +1,79 @@
+package upstream
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// IdentityConfig says how TLS to a service is spoken.
+type IdentityConfig struct {
+	Verify      bool                // verify the upstream's certificate and name
+	Depth       int                 // most intermediate certificates allowed; negative: no bound
+	CAs         []*x509.Certificate // trusted when verifying; empty: the system's
+	Certificate *tls.Certificate    // what we show when asked; may be nil
+}
+
+// Identity is how TLS to a service is spoken. Connections are shared only
+// within an identity; two identities of the same configuration are the same.
+type Identity struct {
+	key  string
+	base *tls.Config
+}
+
+// sessionsPerIdentity bounds the TLS sessions an identity keeps for resumption.
+const sessionsPerIdentity = 64
+
+// NewIdentity compiles c.
+func NewIdentity(c IdentityConfig) *Identity {
+	h := sha256.New()
+	h.Write([]byte(strconv.FormatBool(c.Verify) + "|" + strconv.Itoa(c.Depth)))
+	base := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: !c.Verify,
+		ClientSessionCache: tls.NewLRUClientSessionCache(sessionsPerIdentity),
+		NextProtos:         []string{"http/1.1"},
+	}
+	if len(c.CAs) > 0 {
+		base.RootCAs = x509.NewCertPool()
+		for _, ca := range c.CAs {
+			base.RootCAs.AddCert(ca)
+			h.Write(ca.Raw)
+		}
+	}
+	if c.Certificate != nil {
+		base.Certificates = []tls.Certificate{*c.Certificate}
+		for _, der := range c.Certificate.Certificate {
+			h.Write(der)
+		}
+	}
+	if c.Verify && c.Depth >= 0 {
+		base.VerifyConnection = func(st tls.ConnectionState) error { return checkDepth(st, c.Depth) }
+	}
+	return &Identity{key: hex.EncodeToString(h.Sum(nil)), base: base}
+}
+
+// config returns the TLS configuration for a server name.
+func (i *Identity) config(serverName string) *tls.Config {
+	c := i.base.Clone()
+	c.ServerName = serverName
+	return c
+}
+
+// checkDepth bounds the intermediate certificates between the leaf and its
+// trust anchor, as OpenSSL's verify depth does.
+func checkDepth(st tls.ConnectionState, depth int) error {
+	if len(st.VerifiedChains) == 0 {
+		return errors.New("no verified chain")
+	}
+	for _, chain := range st.VerifiedChains {
+		if len(chain)-2 <= depth {
+			return nil
+		}
+	}
+	return fmt.Errorf("certificate chain longer than tls_verify_depth %d", depth)
+}
