@@ -300,7 +300,7 @@ func (r *run) writeFiles(connections int) error {
 
 func originProgram(ctx context.Context, o *Options) (program, error) {
 	if o.Origin == subject {
-		v, err := goVersion(o.Bulwark)
+		v, err := bulwarkVersion(ctx, o.Bulwark)
 		return program{name: "origin", path: o.Bulwark, version: v}, err
 	}
 	p := program{name: "origin", template: "origin-nginx.conf", args: nginxArgs}

@@ -49,9 +49,9 @@ func ownTemp(t *testing.T) (check func()) {
 	}
 }
 
-// TestCompare runs nginx, HAProxy and a stand-in for Bulwark against one
+// TestIntegrationCompare runs nginx, HAProxy and a stand-in for Bulwark against one
 // another for a second each.
-func TestCompare(t *testing.T) {
+func TestIntegrationCompare(t *testing.T) {
 	clean := ownTemp(t)
 	files := t.TempDir()
 	o := fast(t)
@@ -98,6 +98,9 @@ func checkReport(t *testing.T, rep *Report, scenarios []string) {
 	if rep.Version != ReportVersion || rep.Machine.Kernel == "" || !strings.HasPrefix(rep.Machine.Wrk, "wrk ") || !strings.Contains(rep.Machine.Origin, "nginx") {
 		t.Errorf("got version %d, machine %+v", rep.Version, rep.Machine)
 	}
+	if v := rep.Contestants[0].Version; !strings.HasPrefix(v, "bulwark stand-in, go1.") {
+		t.Errorf("got version %q of the stand-in", v)
+	}
 	for i, c := range rep.Contestants {
 		if c.Name != []string{"bulwark", "nginx", "haproxy"}[i] || c.Version == "" || c.TLS != "TLS 1.3 TLS_AES_128_GCM_SHA256 X25519" || !strings.Contains(c.Command, "DIR/contestant/") {
 			t.Errorf("got contestant %+v", c)
@@ -126,7 +129,7 @@ func checkReport(t *testing.T, rep *Report, scenarios []string) {
 	}
 }
 
-func TestBulwarksOwnOrigin(t *testing.T) {
+func TestIntegrationOwnOrigin(t *testing.T) {
 	clean := ownTemp(t)
 	o := fast(t)
 	o.Origin, o.Contestants, o.Scenarios = "bulwark", []string{"haproxy"}, []string{"idle"}
@@ -136,9 +139,9 @@ func TestBulwarksOwnOrigin(t *testing.T) {
 	clean()
 }
 
-// TestContestantDies checks that a failed turn is reported, and that the run
+// TestIntegrationContestantDies checks that a failed turn is reported, and that the run
 // goes on without it.
-func TestContestantDies(t *testing.T) {
+func TestIntegrationContestantDies(t *testing.T) {
 	clean := ownTemp(t)
 	t.Setenv(dieAfter, "100") // Enough for the checks before a turn.
 	o := fast(t)
@@ -154,7 +157,7 @@ func TestContestantDies(t *testing.T) {
 	clean()
 }
 
-func TestContestantDoesNotStart(t *testing.T) {
+func TestIntegrationNoStart(t *testing.T) {
 	clean := ownTemp(t)
 	t.Setenv(dieAfter, "0")
 	o := fast(t)
@@ -166,8 +169,8 @@ func TestContestantDoesNotStart(t *testing.T) {
 	clean()
 }
 
-// TestInterrupt cancels the run while wrk is at work.
-func TestInterrupt(t *testing.T) {
+// TestIntegrationInterrupt cancels the run while wrk is at work.
+func TestIntegrationInterrupt(t *testing.T) {
 	clean := ownTemp(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

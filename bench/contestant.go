@@ -43,7 +43,7 @@ func findProgram(ctx context.Context, name string, o *Options) (program, error) 
 			return []string{"run", "--config", c}
 		}}
 		var err error
-		p.version, err = goVersion(o.Bulwark)
+		p.version, err = bulwarkVersion(ctx, o.Bulwark)
 		return p, err
 	case "nginx":
 		p := program{name: name, template: "nginx.conf", args: nginxArgs}
@@ -95,11 +95,13 @@ func firstLine(ctx context.Context, path string, args ...string) (string, error)
 	if line == "" {
 		return "", fmt.Errorf("asking %q for its version: no answer: %w", path, err)
 	}
+	line = strings.TrimPrefix(line, "nginx version: ")
+	line, _, _ = strings.Cut(line, " Copyright")
 	return line, nil
 }
 
-// goVersion reads what the Go linker wrote into a binary.
-func goVersion(path string) (string, error) {
+// bulwarkVersion asks the binary for its version and reads which Go built it.
+func bulwarkVersion(ctx context.Context, path string) (string, error) {
 	if path == "" {
 		return "", errors.New("the path of the bulwark binary is missing; build it and pass its path")
 	}
@@ -107,18 +109,8 @@ func goVersion(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the bulwark binary: %w; build it first", err)
 	}
-	v := "bulwark " + info.Main.Version
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			v += " " + s.Value[:min(12, len(s.Value))]
-		case "vcs.modified":
-			if s.Value == "true" {
-				v += " (modified)"
-			}
-		}
-	}
-	return v + ", " + info.GoVersion, nil
+	line, err := firstLine(ctx, path, "version")
+	return line + ", " + info.GoVersion, err
 }
 
 // settings are the values that templates take.

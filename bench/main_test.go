@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 		err = standIn(os.Args[3])
 	case len(os.Args) == 4 && os.Args[1] == "origin" && os.Args[2] == "--address":
 		err = origin.Run(context.Background(), origin.Options{Address: os.Args[3]}, os.Stdout)
+	case len(os.Args) == 2 && os.Args[1] == "version":
+		fmt.Println("bulwark stand-in")
+		os.Exit(0)
 	default:
 		os.Exit(m.Run())
 	}

@@ -74,11 +74,7 @@ func scenarios() []scenario {
 // pick returns the scenarios of the given names, in the table's order; no name
 // means all.
 func pick(names []string) ([]scenario, error) {
-	all := scenarios()
-	known := make([]string, len(all))
-	for i, s := range all {
-		known[i] = s.name
-	}
+	all, known := scenarios(), ScenarioNames()
 	for _, n := range names {
 		if !slices.Contains(known, n) {
 			return nil, fmt.Errorf("scenario %q is unknown; known are %s", n, strings.Join(known, ", "))

@@ -4,16 +4,20 @@ import "iter"
 
 // Config is one whole configuration, immutable after Load.
 type Config struct {
-	Node           Node
-	Services       Collection[Service]
-	Routes         Collection[Route]
-	Upstreams      Collection[Upstream]
-	Targets        Collection[Target]
-	Consumers      Collection[Consumer]
-	Plugins        Collection[Plugin]
-	Certificates   Collection[Certificate]
-	SNIs           Collection[SNI]
-	CACertificates Collection[CACertificate]
+	// Node belongs to this process.
+	Node Node
+
+	// The desired state, one collection per kind of entity.
+
+	Services       Collection[Service]       // what requests are proxied to
+	Routes         Collection[Route]         // which requests go where
+	Upstreams      Collection[Upstream]      // host names that stand for several targets
+	Targets        Collection[Target]        // the servers of the upstreams
+	Consumers      Collection[Consumer]      // users and client programs
+	Plugins        Collection[Plugin]        // instances of plugins and their scopes
+	Certificates   Collection[Certificate]   // certificates with their keys
+	SNIs           Collection[SNI]           // server names of the certificates
+	CACertificates Collection[CACertificate] // trusted authorities
 
 	// Hash is the MD5 of everything but the node key, as 32 hexadecimal
 	// digits. Comments and layout do not count.

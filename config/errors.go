@@ -14,9 +14,9 @@ type Error = schema.Error
 
 // Errors is everything that is wrong with a file, in the order of its lines.
 type Errors struct {
-	File string
-	List []*Error
-	More int // errors beyond those in List
+	File string   // Origin.Path
+	List []*Error // in the order of the lines; errors of the environment last
+	More int      // errors beyond those in List
 }
 
 var _ error = (*Errors)(nil)

@@ -80,10 +80,10 @@ var unservedNames = map[string]bool{
 	"graphql_ratelimiting_advanced_cost_decoration": true, "groups": true, "header_cert_auth_credentials": true,
 	"hmacauth_credentials": true, "jwt_secrets": true, "key_sets": true, "keyauth_credentials": true,
 	"keyauth_enc_credentials": true, "keys": true, "licenses": true, "mtls_auth_credentials": true,
-	"oauth2_authorization_codes": true, "oauth2_credentials": true, "oauth2_tokens": true,
+	"oauth2_authorization_codes": true, "oauth2_credentials": true, "oauth2_tokens": true, "ordering": true,
 	"parameters": true, "partials": true, "plugin_configs": true, "rbac_role_endpoints": true,
 	"rbac_role_entities": true, "rbac_roles": true, "rbac_users": true, "sessions": true,
-	"service_packages": true, "service_versions": true, "tags_index": true, "vaults": true, "workspaces": true,
+	"service_packages": true, "service_versions": true, "tags_index": true, "vaults": true, "workspaces": true, "ws_id": true,
 }
 
 func (s *Service) identity() (*ID, string)       { return &s.ID, s.Name }

@@ -16,7 +16,7 @@ func ParseID(s string) (ID, error) { return schema.ParseID(s) }
 // Key names one entity of a configuration.
 type Key struct {
 	Kind string // the collection, one of the Kind constants
-	ID   ID
+	ID   ID     // the id of the entity
 }
 
 // The collections, as the declarative file and the Admin API name them.
@@ -34,7 +34,9 @@ const (
 
 // Ref is a reference to an entity of type T; the zero value is null. It is
 // marshalled as {"id":"..."}.
-type Ref[T any] struct{ ID ID }
+type Ref[T any] struct {
+	ID ID // the id of the entity referred to
+}
 
 // IsZero reports whether the reference is null.
 func (r Ref[T]) IsZero() bool { return r.ID.IsZero() }

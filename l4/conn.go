@@ -3,13 +3,10 @@ package l4
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"io"
 	"net"
 	"sync/atomic"
 	"time"
 
-	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/internal/sock"
 )
 
@@ -62,44 +59,11 @@ func (c *Conn) Handshake(ctx context.Context, cfg *tls.Config, timeout time.Dura
 	return nil
 }
 
-// WaitBlock waits for the first bytes of a message and returns them in a block
-// that the caller owns. While it waits a plaintext connection holds no buffer
-// and a TLS connection a tiny one; the block may be filled to its brim with
-// more to come. ErrDraining says that the connection was idle when a drain
-// began.
-func (c *Conn) WaitBlock(size int) (*buf.Block, int, error) {
-	c.idle.Store(true)
-	defer c.idle.Store(false)
-	if !c.draining.Load() {
-		b, n, err := c.ReadBlock(size)
-		if err == nil || !c.draining.Load() || !errors.Is(err, errDeadline) {
-			return b, n, err
-		}
-	}
-	// What is on its way when the drain begins is still served.
-	_ = c.sock.SetReadDeadline(time.Now().Add(drainGrace))
-	b, n, err := c.ReadBlock(size)
-	if errors.Is(err, errDeadline) {
-		err = ErrDraining
-	}
-	return b, n, err
-}
-
-// ReadBlock is WaitBlock for bytes within a message: a drain leaves it alone.
-func (c *Conn) ReadBlock(size int) (*buf.Block, int, error) {
-	if c.TLS == nil {
-		return c.sock.ReadBlock(size)
-	}
-	b := buf.Get(buf.Tiny)
-	n, err := c.Conn.Read(b.B)
-	if n > 0 {
-		return b, n, nil
-	}
-	b.Put()
-	if err == nil {
-		err = io.ErrNoProgress
-	}
-	return nil, 0, err
+// Idle tells whether the connection is between two messages, and returns
+// whether it may wait there: not once it was asked to end.
+func (c *Conn) Idle(idle bool) (wait bool) {
+	c.idle.Store(idle)
+	return !c.draining.Load()
 }
 
 // CloseWrite ends our direction of the stream.

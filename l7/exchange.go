@@ -19,6 +19,7 @@ type Exchange struct {
 	Wire Wire
 
 	ID       string // 32 lower-case hex digits: log request.id, X-Kong-Request-Id
+	Host     string // Authority in lower case, without port
 	Path     string // the normalised path, which routes are matched on
 	Match    Match
 	Route    *Route           // nil until the router has answered
@@ -150,7 +151,10 @@ func (x *Exchange) UpstreamHeader() *Header {
 // its connection, which is not forwarded (RFC 9110 section 7.6.1). Once the
 // header was edited nothing is.
 func (x *Exchange) Nominated(f *Field) bool {
-	if x.Upstream.edited || !x.Req.Header.Has(FieldConnection) {
+	if x.Upstream.edited {
+		return false
+	}
+	if c, ok := x.Req.Header.Known(FieldConnection); !ok || c == "keep-alive" {
 		return false
 	}
 	return x.Req.Header.Nominates(f)
@@ -180,12 +184,19 @@ func (x *Exchange) RunUpstreamHooks() Verdict {
 	return Next
 }
 
-// AddTry records the start of a try at an endpoint and returns its record,
-// valid until the next one starts.
-func (x *Exchange) AddTry(addr netip.AddrPort) *Try {
-	x.Tries = append(x.Tries, Try{Addr: addr, Started: sock.Now()})
+// AddTry records the start of a try at an endpoint, at sock.Now() == now, and
+// returns its record, valid until the next one starts.
+func (x *Exchange) AddTry(addr netip.AddrPort, now int64) *Try {
+	x.Tries = append(x.Tries, Try{Addr: addr, Started: now})
 	return &x.Tries[len(x.Tries)-1]
 }
+
+// Forwarded returns when the request was given to the upstream leg, in
+// sock.Now's time.
+func (x *Exchange) Forwarded() int64 { return x.forwarded }
+
+// Answered returns when the final head was there, in sock.Now's time.
+func (x *Exchange) Answered() int64 { return x.answered }
 
 // Started returns when the head had arrived.
 func (x *Exchange) Started() time.Time { return sock.Time(x.started) }

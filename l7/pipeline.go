@@ -40,8 +40,8 @@ type Forwarder interface {
 // Pipeline serves the exchanges of one listener under one snapshot. It is
 // immutable.
 type Pipeline struct {
-	Router    *Router
-	Global    *Plan // what runs without a route; its PreRoute hooks always run
+	Router *Router
+	Global *Plan // what runs without a route; its PreRoute hooks always run
 
 	// ConsumerPlan returns what runs on a route once its consumer is known. It
 	// is nil if no plugin is limited to a consumer.
@@ -157,6 +157,7 @@ func (p *Pipeline) route(x *Exchange) (done bool, err error) {
 		return false, errBody
 	}
 	host, port := splitAuthority(x.Req.Authority)
+	x.Host = host
 	if port == 0 {
 		port = x.Conn.Local.Port()
 	}

@@ -3,6 +3,7 @@ package upstream
 import (
 	"crypto/tls"
 	"net"
+	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/internal/sock"
@@ -19,6 +20,7 @@ type Conn struct {
 	reused bool
 	served int   // requests sent on it so far
 	since  int64 // sock.Now when it became idle
+	rested int64 // nanoseconds it was idle before this use
 }
 
 // Socket returns the socket beneath, for deadlines, and for splicing when the
@@ -48,12 +50,20 @@ func (c *Conn) ReadBlock(size int) (*buf.Block, int, error) {
 	return nil, 0, err
 }
 
+// trustIdle is how long a connection may have been idle to be used again
+// without a look at it. A peer that closes or speaks within that time could as
+// well have done so just after the look.
+const trustIdle = time.Millisecond
+
 // SendReadBlock sends out and waits for the first bytes of the answer. wrote
 // tells whether any byte of out may have reached the peer; without it the
-// error is sock.ErrStale or a deadline.
-func (c *Conn) SendReadBlock(out []byte, size int) (b *buf.Block, n int, wrote bool, err error) {
+// error is sock.ErrStale or a deadline. replayable says that the request may
+// be sent again elsewhere if the peer turns out to have closed; without it the
+// connection is always looked at first.
+func (c *Conn) SendReadBlock(out []byte, size int, replayable bool) (b *buf.Block, n int, wrote bool, err error) {
 	if !c.secure {
-		return c.socket.SendReadBlock(out, size)
+		probe := c.reused && !(replayable && c.rested < int64(trustIdle))
+		return c.socket.SendReadBlock(out, size, probe)
 	}
 	if c.reused && c.socket.Departed() {
 		return nil, 0, false, sock.ErrStale
@@ -66,8 +76,9 @@ func (c *Conn) SendReadBlock(out []byte, size int) (b *buf.Block, n int, wrote b
 }
 
 // Keep gives the connection back to its pool. The caller vouches that the last
-// exchange on it is complete and that nothing more is to be read.
-func (c *Conn) Keep() { c.pool.keep(c) }
+// exchange on it is complete and that nothing more is to be read. now is
+// sock.Now.
+func (c *Conn) Keep(now int64) { c.pool.keep(c, now) }
 
 // CloseWrite ends our direction of the stream.
 func (c *Conn) CloseWrite() error {

@@ -41,9 +41,8 @@ type Pool struct {
 }
 
 // Get returns an idle connection, or nil. The connection may have died since;
-// its user finds out without harm, see Conn.SendReadBlock.
-func (p *Pool) Get() *Conn {
-	now := sock.Now()
+// its user finds out without harm, see Conn.SendReadBlock. now is sock.Now.
+func (p *Pool) Get(now int64) *Conn {
 	oldest := now - int64(p.set.limits.Load().IdleTimeout)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,6 +54,7 @@ func (p *Pool) Get() *Conn {
 	c := p.idle[n]
 	p.idle[n] = nil
 	p.idle = p.idle[:n]
+	c.rested = now - c.since
 	return c
 }
 
@@ -105,10 +105,10 @@ func (c *Conn) handshake(ctx context.Context, cfg *tls.Config, timeout time.Dura
 	return nil
 }
 
-func (p *Pool) keep(c *Conn) {
+func (p *Pool) keep(c *Conn, now int64) {
 	c.served++
 	c.reused = true
-	c.since = sock.Now()
+	c.since = now
 	limits := p.set.limits.Load()
 	p.mu.Lock()
 	if p.closed || len(p.idle) >= limits.Idle || c.served >= limits.Requests {

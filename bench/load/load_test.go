@@ -315,10 +315,16 @@ func TestOptionFaults(t *testing.T) {
 		{"method", Options{URL: "http://x", Method: "GE T"}, []string{`method "GE T"`}},
 		{"header", Options{URL: "http://x", Headers: []string{"no colon"}}, []string{`header "no colon"`}},
 		{"header injection", Options{URL: "http://x", Headers: []string{"A: b\r\nC: d"}}, []string{`header "A: b\r\nC: d"`}},
-		{"all at once", Options{URL: "x", Connections: -1, Rate: -1, Requests: -1, Duration: -1, Timeout: -1},
-			[]string{"url", "connections is -1", "rate is -1", "requests is -1", "duration in seconds is", "timeout in seconds is"}},
-		{"too much", Options{URL: "http://x", Connections: MaxConnections + 1, Rate: MaxRate + 1, Duration: MaxDuration + 1, Timeout: MaxTimeout + 1},
-			[]string{"connections is 60001; want 1 to 60000", "rate", "duration", "timeout"}},
+		{
+			"all at once",
+			Options{URL: "x", Connections: -1, Rate: -1, Requests: -1, Duration: -1, Timeout: -1},
+			[]string{"url", "connections is -1", "rate is -1", "requests is -1", "duration in seconds is", "timeout in seconds is"},
+		},
+		{
+			"too much",
+			Options{URL: "http://x", Connections: MaxConnections + 1, Rate: MaxRate + 1, Duration: MaxDuration + 1, Timeout: MaxTimeout + 1},
+			[]string{"connections is 60001; want 1 to 60000", "rate", "duration", "timeout"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -62,7 +62,7 @@ func (w *worker) exchange(ctx context.Context, due time.Time) {
 		}
 	}
 	before := w.rd.read
-	status, keep, k, err := w.roundTrip(deadline)
+	status, keep, k, err := w.ask(deadline)
 	done := time.Now()
 	got := w.rd.read - before
 	if err != nil {
@@ -78,7 +78,7 @@ func (w *worker) exchange(ctx context.Context, due time.Time) {
 	}
 }
 
-func (w *worker) roundTrip(deadline time.Time) (status int, keep bool, k kind, err error) {
+func (w *worker) ask(deadline time.Time) (status int, keep bool, k kind, err error) {
 	if err := w.conn.SetDeadline(deadline); err != nil {
 		return 0, false, writeError, err
 	}

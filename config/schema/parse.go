@@ -162,37 +162,34 @@ func (c *cleaner) clean(n *yaml.Node, depth int, aliased bool) *yaml.Node {
 }
 
 func (c *cleaner) mapping(n *yaml.Node, depth int, aliased bool) {
+	if !aliased {
+		c.stringKeys(n)
+	}
 	merged := false
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
-		if k.Kind == yaml.AliasNode {
-			k = k.Alias
-			n.Content[i] = k
-		}
 		merged = merged || k.Tag == tagMerge
 		c.r.Enter(k.Value)
 		n.Content[i+1] = c.clean(n.Content[i+1], depth+1, aliased)
 		c.r.Leave()
 	}
 	if !aliased {
-		c.keys(n)
+		c.duplicates(n)
 	}
 	if merged && !c.stop {
 		c.merge(n)
 	}
 }
 
-// manyKeys is from where on duplicates are sought with a map.
-const manyKeys = 12
-
-// keys reports keys that are no strings, and keys written twice.
-func (c *cleaner) keys(n *yaml.Node) {
-	var seen map[string]*yaml.Node
-	if len(n.Content) > 2*manyKeys {
-		seen = make(map[string]*yaml.Node, len(n.Content)/2)
-	}
+// stringKeys reports keys that are no strings and takes their pairs out, so
+// that nothing after it meets a key with content.
+func (c *cleaner) stringKeys(n *yaml.Node) {
+	kept := n.Content[:0]
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
+		if k.Kind == yaml.AliasNode && k.Alias.Kind == yaml.ScalarNode {
+			k = k.Alias
+		}
 		if k.Tag == tagTimestamp {
 			k.Tag = tagString
 		}
@@ -200,6 +197,22 @@ func (c *cleaner) keys(n *yaml.Node) {
 			c.r.at(k, "expected a string as key", "a name, quoted if it looks like another type")
 			continue
 		}
+		kept = append(kept, k, n.Content[i+1])
+	}
+	n.Content = kept
+}
+
+// manyKeys is from where on duplicates are sought with a map.
+const manyKeys = 12
+
+// duplicates reports keys that are written twice.
+func (c *cleaner) duplicates(n *yaml.Node) {
+	var seen map[string]*yaml.Node
+	if len(n.Content) > 2*manyKeys {
+		seen = make(map[string]*yaml.Node, len(n.Content)/2)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
 		var first *yaml.Node
 		if seen != nil {
 			first = seen[k.Value]

@@ -92,7 +92,8 @@ type Report struct {
 	scope   scope // of the running Validate
 }
 
-// step is one element of a path: a key, or an index if key is empty.
+// step is one element of a path: a key, or an index if key is empty and index
+// is not negative.
 type step struct {
 	key   string
 	index int
@@ -181,7 +182,7 @@ func (r *Report) Place(n *yaml.Node) Place {
 
 // Enter puts a key on the path of what is decoded next; Leave takes the last
 // key or index off.
-func (r *Report) Enter(key string) { r.path = append(r.path, step{key: key}) }
+func (r *Report) Enter(key string) { r.path = append(r.path, step{key: key, index: -1}) }
 
 // EnterIndex puts an index on the path.
 func (r *Report) EnterIndex(i int) { r.path = append(r.path, step{index: i}) }
@@ -317,7 +318,7 @@ func shorten(s string) string {
 func pathString(path []step) string {
 	var b strings.Builder
 	for _, s := range path {
-		if s.key == "" {
+		if s.key == "" && s.index >= 0 {
 			b.WriteString("[" + strconv.Itoa(s.index) + "]")
 			continue
 		}
@@ -335,6 +336,10 @@ func joinKey(path, key string) string {
 
 // writeKey appends .key, or ["key"] if the key has other bytes than a name.
 func writeKey(b *strings.Builder, key string) {
+	if key == "" {
+		b.WriteString(`[""]`)
+		return
+	}
 	for i := range len(key) {
 		if c := key[i]; !isAlnum(c) && c != '_' && c != '-' {
 			b.WriteString("[" + Quote(key) + "]")

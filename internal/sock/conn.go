@@ -31,21 +31,29 @@ type Conn struct {
 	err     error
 	fill    func(fd uintptr) bool // c.tryFill, made once
 
+	// Owned by Loop.
+	turn func() (stop bool)
+	step func(fd uintptr) bool // c.takeTurn, made once
+	fd   int                   // of the turn under way; -1: none is, and Read may wait
+	dry  bool                  // this turn has read all there was
+
 	// Owned by the goroutine that sends and then receives.
-	out  []byte
-	step sendStep
-	send func(fd uintptr) bool // c.trySend, made once
+	out     []byte
+	sending sending
+	send    func(fd uintptr) bool // c.trySend, made once
 
 	// Owned by the writer.
 	writeDue int64 // the armed write deadline in Now's time; 0: none armed
 }
 
-type sendStep uint8
+// sending is how far SendReadBlock has come.
+type sending uint8
 
 const (
-	probing sendStep = iota // nothing sent yet: the socket must be silent
-	sent                    // all of out is with the kernel
-	partial                 // the kernel took a part of out
+	toProbe sending = iota // the socket must be silent
+	toSend
+	sent    // all of out is with the kernel
+	partial // the kernel took a part of out
 )
 
 // New wraps a connected TCP socket and takes it over.
@@ -54,8 +62,8 @@ func New(c *net.TCPConn) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Conn{TCPConn: c, raw: raw}
-	s.fill, s.send = s.tryFill, s.trySend
+	s := &Conn{TCPConn: c, raw: raw, fd: -1}
+	s.fill, s.send, s.step = s.tryFill, s.trySend, s.takeTurn
 	return s, nil
 }
 
@@ -93,19 +101,22 @@ func (c *Conn) ReadBlock(size int) (*buf.Block, int, error) {
 }
 
 // SendReadBlock sends out and then reads as ReadBlock does, in one wait. It is
-// for a kept-alive connection: before it sends it looks whether the peer has
-// spoken or closed, which is ErrStale. sent tells whether any byte of out may
+// for a kept-alive connection: with probe it first looks whether the peer has
+// spoken or closed, which is ErrStale. wrote tells whether any byte of out may
 // have reached the peer.
-func (c *Conn) SendReadBlock(out []byte, size int) (b *buf.Block, n int, wrote bool, err error) {
-	c.out, c.size, c.step = out, size, probing
+func (c *Conn) SendReadBlock(out []byte, size int, probe bool) (b *buf.Block, n int, wrote bool, err error) {
+	c.out, c.size, c.sending = out, size, toSend
+	if probe {
+		c.sending = toProbe
+	}
 	err = c.raw.Read(c.send)
-	wrote = c.step != probing
+	wrote = c.sending >= sent
 	rest := c.out
 	c.out = nil
 	if err != nil {
 		return nil, 0, wrote, err
 	}
-	if c.step == partial {
+	if c.sending == partial {
 		if _, err := c.Write(rest); err != nil {
 			return nil, 0, true, err
 		}
@@ -125,7 +136,7 @@ func (c *Conn) take() (*buf.Block, int, error) {
 // tryFill is the reader's turn: one non-blocking read. False means wait.
 func (c *Conn) tryFill(fd uintptr) bool {
 	b := buf.Get(c.size)
-	n, err := read(fd, b.B)
+	n, err := read(int(fd), b.B)
 	if n > 0 {
 		c.block, c.n = b, n
 		return true
@@ -144,21 +155,25 @@ func (c *Conn) tryFill(fd uintptr) bool {
 
 // trySend probes, sends, and from then on reads.
 func (c *Conn) trySend(fd uintptr) bool {
-	if c.step != probing {
+	if c.sending == sent {
 		return c.tryFill(fd)
 	}
-	var one [1]byte
-	if _, err := read(fd, one[:]); err != syscall.EAGAIN {
-		c.err = ErrStale
-		return true
+	if c.sending == toProbe {
+		var one [1]byte
+		if _, err := read(int(fd), one[:]); err != syscall.EAGAIN {
+			c.err = ErrStale
+			return true
+		}
 	}
-	n, err := write(fd, c.out)
+	n, err := write(int(fd), c.out)
 	switch {
 	case n == len(c.out):
-		c.step = sent
+		// The wait began before this write, so that no answer to it can be
+		// missed.
+		c.sending = sent
 		return false
 	case err == nil || err == syscall.EAGAIN:
-		c.out, c.step = c.out[max(n, 0):], partial
+		c.out, c.sending = c.out[max(n, 0):], partial
 	default:
 		c.err = ErrStale // a reset had arrived; the kernel took nothing
 	}
@@ -199,18 +214,18 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return c.TCPConn.SetDeadline(t)
 }
 
-func read(fd uintptr, p []byte) (int, error) {
+func read(fd int, p []byte) (int, error) {
 	for {
-		n, err := syscall.Read(int(fd), p)
+		n, err := syscall.Read(fd, p)
 		if err != syscall.EINTR {
 			return n, err
 		}
 	}
 }
 
-func write(fd uintptr, p []byte) (int, error) {
+func write(fd int, p []byte) (int, error) {
 	for {
-		n, err := syscall.Write(int(fd), p)
+		n, err := syscall.Write(fd, p)
 		if err != syscall.EINTR {
 			return n, err
 		}

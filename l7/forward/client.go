@@ -76,6 +76,7 @@ type leg struct {
 	endpoint *upstream.Endpoint
 	conn     *upstream.Conn
 	framing  syntax.Framing
+	now      int64   // sock.Now when the try, or its last wait, began
 	whole    []byte  // the request's content, if all of it is here
 	upload   *upload // the request's content on its way, or nil
 }
@@ -85,7 +86,12 @@ func (l *leg) try() *l7.Error {
 	if err := l.pick(); err != nil {
 		return err
 	}
-	record := l.x.AddTry(l.endpoint.Addr)
+	if l.now == 0 {
+		l.now = l.x.Forwarded()
+	} else {
+		l.now = sock.Now()
+	}
+	record := l.x.AddTry(l.endpoint.Addr, l.now)
 	l.client.Metrics.UpstreamTries.Inc()
 	err := l.exchange(record)
 	record.Err = err
@@ -100,13 +106,13 @@ func (l *leg) pick() *l7.Error {
 	}
 	e, err := l.service.Balancer.Pick(tried)
 	switch {
+	case err == nil:
+		l.endpoint = e
+		return nil
 	case errors.Is(err, upstream.ErrName):
 		return &l7.Error{Status: http.StatusServiceUnavailable, Message: textNoName, Reason: l7.ReasonNameResolution, Side: l7.SideUpstream, Err: err}
-	case err != nil:
-		return &l7.Error{Status: http.StatusServiceUnavailable, Message: textNoPeer, Reason: l7.ReasonNoEndpoint, Side: l7.SideUpstream, Err: err}
 	}
-	l.endpoint = e
-	return nil
+	return &l7.Error{Status: http.StatusServiceUnavailable, Message: textNoPeer, Reason: l7.ReasonNoEndpoint, Side: l7.SideUpstream, Err: err}
 }
 
 func (l *leg) tried(addr netip.AddrPort) bool {
@@ -121,8 +127,8 @@ func (l *leg) tried(addr netip.AddrPort) bool {
 // exchange gets a connection, sends, and receives. A kept-alive connection that
 // turns out to be dead is replaced by a new one within the same try.
 func (l *leg) exchange(record *l7.Try) *l7.Error {
-	pool := l.endpoint.Pool(l.service.Identity, hostname(l.x.Upstream.Host))
-	l.conn = pool.Get()
+	pool := l.pool()
+	l.conn = pool.Get(l.now)
 	for {
 		if l.conn == nil {
 			conn, err := pool.Dial(context.Background(), l.service.ConnectTimeout)
@@ -131,8 +137,9 @@ func (l *leg) exchange(record *l7.Try) *l7.Error {
 			}
 			l.client.Metrics.UpstreamConnects.Inc()
 			l.conn = conn
+			l.now = sock.Now()
+			record.Latency = time.Duration(l.now - record.Started)
 		}
-		record.Latency = time.Duration(sock.Now() - record.Started)
 		reused := l.conn.Reused()
 		err := l.roundTrip()
 		if err == nil || !reused || !errors.Is(err.Err, sock.ErrStale) {
@@ -164,7 +171,7 @@ func (l *leg) roundTrip() *l7.Error {
 	if !reuse && l.conn != nil {
 		l.conn.Close()
 	} else if l.conn != nil {
-		l.conn.Keep()
+		l.conn.Keep(sock.Now())
 	}
 	l.conn = nil
 	return err
@@ -174,7 +181,7 @@ func (l *leg) roundTrip() *l7.Error {
 // the service's read_timeout and looks at the client every so often. first, if
 // not nil, is done in place of the first read.
 func (l *leg) await(size int, first func() (answer, bool, error)) (a answer, wrote bool, err error) {
-	began := sock.Now()
+	began := l.now
 	socket := l.conn.Socket()
 	wrote = true
 	for now := began; ; now = sock.Now() {
@@ -199,6 +206,13 @@ func (l *leg) await(size int, first func() (answer, bool, error)) (a answer, wro
 			return a, wrote, errDeparted
 		}
 	}
+}
+
+func (l *leg) pool() *upstream.Pool {
+	if l.service.Identity == nil {
+		return l.endpoint.Pool(nil, "")
+	}
+	return l.endpoint.Pool(l.service.Identity, hostname(l.x.Upstream.Host))
 }
 
 // hostname cuts the port off a Host field.

@@ -46,6 +46,7 @@ func (l *leg) receive(a answer) *l7.Error {
 			l.framing.Close = true // what is left of the answer is not read
 			return nil
 		}
+		l.now = x.Answered()
 		return l.content(&a)
 	}
 }
@@ -82,6 +83,7 @@ func (a *answer) empty() bool { return a.from == a.to }
 
 // more reads further bytes behind those in a.
 func (l *leg) more(a *answer) error {
+	l.now = sock.Now()
 	next, _, err := l.await(answerSize, nil)
 	if err != nil {
 		return err
@@ -134,7 +136,7 @@ func (l *leg) content(a *answer) *l7.Error {
 	if l.upload == nil && !l.framing.Close {
 		// Given back before the client gets the last byte, so that its next
 		// request finds it.
-		l.conn.Keep()
+		l.conn.Keep(l.now)
 		l.conn = nil
 	}
 	if err := l.x.Wire.Finish(trailer); err != nil {
@@ -197,6 +199,7 @@ func (l *leg) next(a *answer, left int64) error {
 	if left >= 0 && left < buf.Medium {
 		size = buf.Medium
 	}
+	l.now = sock.Now()
 	got, _, err := l.await(size, nil)
 	if err == io.EOF {
 		return errTruncated
@@ -278,7 +281,7 @@ func (l *leg) write(p []byte) error {
 // dropNominated removes the fields that the upstream's Connection names; the
 // usual ones are the engine's to pass over.
 func dropNominated(h *l7.Header) {
-	if !h.Has(l7.FieldConnection) {
+	if c, ok := h.Known(l7.FieldConnection); !ok || c == "keep-alive" || c == "close" {
 		return
 	}
 	for i := 0; i < h.Len(); i++ {

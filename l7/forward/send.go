@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/bulwark-edge/bulwark/internal/buf"
@@ -53,9 +52,9 @@ func (l *leg) send() (answer, *l7.Error) {
 		}
 	}
 	head = append(head, l.whole...)
-	l.conn.Socket().ArmWrite(sock.Now(), l.service.WriteTimeout)
+	l.conn.Socket().ArmWrite(l.now, l.service.WriteTimeout)
 	a, wrote, err := l.await(answerSize, func() (a answer, wrote bool, err error) {
-		a.block, a.to, wrote, err = l.conn.SendReadBlock(head, answerSize)
+		a.block, a.to, wrote, err = l.conn.SendReadBlock(head, answerSize, l.replayable())
 		return a, wrote, err
 	})
 	if err != nil {
@@ -181,7 +180,7 @@ func (l *leg) appendForwarded(b []byte) []byte {
 	b = append(append(b, x.Conn.ClientIP...), "\r\n"...)
 	trusted := l.client.Policy.Trusts(x.ClientAddr())
 	b = appendTold(b, in, trusted, l7.FieldXForwardedProto, "X-Forwarded-Proto: ", x.Conn.Scheme())
-	b = appendTold(b, in, trusted, l7.FieldXForwardedHost, "X-Forwarded-Host: ", strings.ToLower(hostname(x.Req.Authority)))
+	b = appendTold(b, in, trusted, l7.FieldXForwardedHost, "X-Forwarded-Host: ", x.Host)
 	b = appendTold(b, in, trusted, l7.FieldXForwardedPort, "X-Forwarded-Port: ", x.Conn.LocalPort)
 	b = appendTold(b, in, trusted, l7.FieldXForwardedPath, "X-Forwarded-Path: ", x.Req.Path)
 	prefix := x.Upstream.Prefix

@@ -60,8 +60,15 @@ type conn struct {
 	socket   *sock.Conn
 	count    *telemetry.Listener
 	settings *Settings
-	site     Site // while an exchange is under way
-	served   int
+	site     Site         // from the first byte of a head to the end of its exchange
+	x        *l7.Exchange // from the end of a head to the end of its exchange
+	served   int          // requests so far
+	stage    waitStage
+	waiting  bool  // for a request
+	ended    bool  // a turn has ended the connection
+	lingers  bool  // input may be unread when it is closed
+	err      error // what is wrong with the head
+	seen     int   // bytes of an incomplete head that were searched for its end
 
 	// Input that is read and not yet taken: block.B[from:to].
 	block    *buf.Block
@@ -101,84 +108,207 @@ func (c *conn) close() {
 	}
 	c.dropInput()
 	c.wire.drop()
+	if c.x != nil {
+		c.x.Release()
+	}
 	if c.site != nil {
 		c.site.Release()
+	}
+	if c.lingers && !c.aborted.Load() {
+		c.linger()
 	}
 	_ = c.Conn.Close()
 }
 
-// serve takes one request after the other.
+// serve takes one request after the other. Those without content are served
+// within turns of the socket's loop, which is cheapest; whatever has to read
+// further leaves the loop and comes back to it.
 func (c *conn) serve() {
 	site := c.server.Acquire(c.Listener)
 	c.settings = site.Settings()
 	site.Release()
+	c.socket.ArmRead(sock.Now(), c.settings.HeaderTimeout)
+	turn := c.turn
 	for {
-		start, end, err := c.readHead()
-		if err != nil {
-			c.refuse(err)
+		err := c.socket.Loop(turn)
+		switch {
+		case c.ended:
+			return
+		case err != nil:
+			if !c.waitLonger(err) {
+				return
+			}
+		case !c.serveBlocking():
 			return
 		}
-		if !c.exchange(start, end) {
-			return
-		}
-		c.site.Release()
-		c.site = nil
 	}
 }
 
-// errQuiet ends a connection that owes nobody an answer.
-var errQuiet = errors.New("connection ended between requests")
+// turn serves what has arrived. It stops the loop when the connection ends or
+// something must be waited for other than the next request.
+func (c *conn) turn() (stop bool) {
+	c.leaveIdle()
+	for {
+		if c.from == c.to {
+			switch err := c.tryInput(); {
+			case err == sock.ErrWouldBlock:
+				return !c.enterIdle()
+			case err != nil:
+				c.ended = true
+				return true
+			}
+		}
+		if !c.tryHead() || c.x.Req.Body != nil || c.x.Req.Upgrade != "" {
+			return true
+		}
+		if !c.exchange() {
+			c.ended = true
+			return true
+		}
+	}
+}
+
+// firstWait is how long a connection waits for its next request before the
+// socket is looked at again; see sock.Conn.Loop.
+const firstWait = time.Second
+
+// drainGrace is how long a connection still waits for a request that is on its
+// way when a drain begins.
+const drainGrace = 250 * time.Millisecond
+
+// waitStage says which deadline a wait for a request has.
+type waitStage uint8
+
+const (
+	waitFirst waitStage = iota // firstWait, or HeaderTimeout on a new connection
+	waitIdle                   // what is left of IdleTimeout
+	waitDrain                  // drainGrace
+)
+
+// enterIdle makes the connection one that waits for a request. It reports
+// false if a drain does not let it wait.
+func (c *conn) enterIdle() bool {
+	c.dropInput()
+	c.count.Waiting.Inc()
+	c.waiting = true
+	if c.served > 0 && c.stage == waitFirst {
+		c.socket.ArmRead(sock.Now(), min(firstWait, c.settings.IdleTimeout))
+	}
+	return c.Idle(true) || c.stage == waitDrain
+}
+
+func (c *conn) leaveIdle() {
+	if c.waiting {
+		c.waiting = false
+		c.count.Waiting.Dec()
+		c.Idle(false)
+	}
+}
+
+// waitLonger decides what the end of a wait means: a next stage, or the
+// connection's end.
+func (c *conn) waitLonger(err error) bool {
+	c.leaveIdle()
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	if c.Draining() {
+		return c.graceOnce()
+	}
+	left := c.settings.IdleTimeout - firstWait
+	if c.stage != waitFirst || c.served == 0 || left <= 0 {
+		return false
+	}
+	c.stage = waitIdle
+	c.socket.ArmRead(sock.Now(), left)
+	return true
+}
+
+// graceOnce starts the last wait of a connection that drains.
+func (c *conn) graceOnce() bool {
+	if c.stage == waitDrain {
+		return false
+	}
+	c.stage = waitDrain
+	_ = c.socket.SetReadDeadline(time.Now().Add(drainGrace))
+	return true
+}
+
+// tryInput reads what has arrived, if anything has.
+func (c *conn) tryInput() error {
+	if c.block == nil {
+		c.block = buf.Get(buf.Small)
+	}
+	n, err := c.Conn.Read(c.block.B)
+	c.from, c.to = 0, n
+	if n > 0 {
+		return nil
+	}
+	c.dropInput()
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// tryHead begins the next exchange if its head is complete and right. Its first
+// byte ends the connection's idle time; from then on the site is held.
+func (c *conn) tryHead() bool {
+	c.stage = waitFirst
+	if c.site == nil {
+		c.site = c.server.Acquire(c.Listener)
+		c.settings = c.site.Settings()
+	}
+	start, end, err := syntax.FindRequestHead(c.block.B[c.from:c.to], c.seen, &c.settings.Limits)
+	if end == 0 {
+		c.seen, c.err = c.to-c.from, err
+		return false
+	}
+	c.seen = 0
+	c.err = c.begin(c.from+start, c.from+end)
+	return c.err == nil
+}
+
+// serveBlocking goes on where a turn could not, and reports whether the
+// connection goes back to the loop.
+func (c *conn) serveBlocking() bool {
+	if c.waiting { // a drain ended the loop
+		c.leaveIdle()
+		return c.graceOnce()
+	}
+	if c.x == nil && c.err == nil {
+		c.err = c.readHead()
+	}
+	if c.err != nil {
+		c.refuse(c.err)
+		return false
+	}
+	return c.exchange()
+}
 
 var (
 	errHeaderTimeout = &l7.Error{Status: http.StatusRequestTimeout, Message: "Request timeout", Reason: l7.ReasonHeaderTimeout, Side: l7.SideClient, Err: errors.New("the head did not arrive in time")}
 	errHeadCut       = &l7.Error{Status: http.StatusBadRequest, Message: "Bad request", Reason: l7.ReasonBadRequest, Side: l7.SideClient, Err: errors.New("the connection ended within a head")}
 )
 
-// readHead waits for a complete head and returns where it lies in the block.
-// From the first byte on it holds c.site.
-func (c *conn) readHead() (start, end int, err error) {
-	if c.from == c.to {
-		if err := c.waitInput(); err != nil {
-			return 0, 0, errQuiet
-		}
-	}
-	c.site = c.server.Acquire(c.Listener)
-	c.settings = c.site.Settings()
-	var deadline int64
-	for seen := 0; ; {
-		start, end, err = syntax.FindRequestHead(c.block.B[c.from:c.to], seen, &c.settings.Limits)
-		if end > 0 || err != nil {
-			return c.from + start, c.from + end, err
-		}
-		seen = c.to - c.from
+// readHead waits for the rest of a head of which the beginning is here.
+func (c *conn) readHead() error {
+	deadline := sock.Now() + int64(c.settings.HeaderTimeout)
+	for {
 		now := sock.Now()
-		if deadline == 0 {
-			deadline = now + int64(c.settings.HeaderTimeout)
-		}
 		if now >= deadline {
-			return 0, 0, errHeaderTimeout
+			return errHeaderTimeout
 		}
 		if err := c.readMore(now, time.Duration(deadline-now)); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return 0, 0, errHeaderTimeout
+				return errHeaderTimeout
 			}
-			return 0, 0, errHeadCut
+			return errHeadCut
+		}
+		if c.tryHead() || c.err != nil {
+			return c.err
 		}
 	}
-}
-
-// waitInput waits for the first bytes of a request.
-func (c *conn) waitInput() (err error) {
-	c.dropInput()
-	timeout := c.settings.IdleTimeout
-	if c.served == 0 {
-		timeout = c.settings.HeaderTimeout
-	}
-	c.socket.ArmRead(sock.Now(), timeout)
-	c.count.Waiting.Inc()
-	c.block, c.to, err = c.WaitBlock(buf.Small)
-	c.count.Waiting.Dec()
-	return err
 }
 
 // readMore reads further bytes of a head behind those there are.
@@ -202,34 +332,41 @@ func (c *conn) readMore(now int64, timeout time.Duration) error {
 	return err
 }
 
-// exchange serves the request whose head lies at block[start:end] and reports
-// whether the connection may carry another one.
-func (c *conn) exchange(start, end int) (again bool) {
-	x := l7.NewExchange()
-	defer x.Release()
-	x.Conn, x.Wire = &c.Info, c
+// begin takes the head at block[start:end] into a new exchange.
+func (c *conn) begin(start, end int) error {
+	c.x = l7.NewExchange()
+	c.x.Conn, c.x.Wire = &c.Info, c
 	head := string(c.block.B[start:end])
 	c.from = end
 	c.served++
-	if err := syntax.ParseRequest(head, &c.settings.Limits, &x.Req); err != nil {
-		c.wire.begin(&x.Req, false)
-		c.site.Reject(x, asError(err))
-		c.linger()
-		return false
+	r := &c.x.Req
+	if err := syntax.ParseRequest(head, &c.settings.Limits, r); err != nil {
+		return err
 	}
-	c.wire.begin(&x.Req, c.served < c.settings.Requests && !x.Req.Close)
+	c.wire.begin(r, c.served < c.settings.Requests && !r.Close)
 	c.expect = expectNothing
-	if x.Req.ContentLength != 0 {
-		c.body.begin(c, x.Req.ContentLength)
-		x.Req.Body = &c.body
-		if x.Req.Expect100 {
+	if r.ContentLength != 0 {
+		c.body.begin(c, r.ContentLength)
+		r.Body = &c.body
+		if r.Expect100 {
 			c.expect = expectPending
 		}
 	} else if c.from == c.to {
 		c.dropInput()
 	}
-	c.site.Serve(x)
-	return c.finish(x.Req.Body != nil)
+	return nil
+}
+
+// exchange serves the exchange that has begun and reports whether the
+// connection may carry another one.
+func (c *conn) exchange() (again bool) {
+	c.site.Serve(c.x)
+	again = c.finish(c.x.Req.Body != nil)
+	c.x.Release()
+	c.x = nil
+	c.site.Release()
+	c.site = nil
+	return again
 }
 
 // finish settles what an exchange leaves behind on the connection.
@@ -237,37 +374,31 @@ func (c *conn) finish(hadBody bool) (again bool) {
 	if c.aborted.Load() || c.wire.taken {
 		return false
 	}
-	if hadBody && !c.body.settle() {
-		c.linger()
-		return false
+	settled := !hadBody || c.body.settle()
+	if settled && c.wire.keep {
+		return true
 	}
-	if !c.wire.keep {
-		if c.from < c.to {
-			c.linger()
-		}
-		return false
-	}
-	return true
+	c.lingers = !settled || c.from < c.to
+	return false
 }
 
-// refuse answers what never became a request.
+// refuse answers a head that is no request.
 func (c *conn) refuse(err error) {
-	e, ok := errors.AsType[*l7.Error](err)
-	if !ok {
-		return
+	if c.x == nil {
+		c.x = l7.NewExchange()
+		c.x.Conn, c.x.Wire = &c.Info, c
 	}
-	x := l7.NewExchange()
-	defer x.Release()
-	x.Conn, x.Wire = &c.Info, c
-	x.Req.Proto = l7.HTTP11
-	c.wire.begin(&x.Req, false)
-	c.site.Reject(x, e)
-	c.linger()
+	if c.x.Req.Proto == 0 {
+		c.x.Req.Proto = l7.HTTP11
+	}
+	c.wire.begin(&c.x.Req, false)
+	c.site.Reject(c.x, asError(err))
+	c.lingers = true
 }
 
 // linger ends our direction and reads the client's for a while.
 func (c *conn) linger() {
-	if c.aborted.Load() || c.CloseWrite() != nil {
+	if c.CloseWrite() != nil {
 		return
 	}
 	_ = c.socket.SetReadDeadline(time.Now().Add(lingerTime))
