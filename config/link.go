@@ -30,6 +30,7 @@ func (l *loader) link() {
 	for _, d := range l.declared {
 		uniq.attributes(d)
 	}
+	l.checkScopes()
 	l.checkProtocols()
 	l.collectSNIs()
 }
@@ -222,6 +223,44 @@ func orNull(id ID) string {
 		return "null"
 	}
 	return id.String()
+}
+
+// checkScopes checks that every plugin is limited only to what its kind allows.
+func (l *loader) checkScopes() {
+	kinds, ok := l.kinds.(interface {
+		Allows(plugin, scope string) bool
+	})
+	if !ok {
+		return
+	}
+	for _, d := range l.declared {
+		p, ok := d.entity.(*Plugin)
+		if !ok || p.kind == nil { // an unknown plugin has been reported
+			continue
+		}
+		limited := false
+		for _, scope := range [...]struct {
+			name string
+			id   ID
+		}{{"service", p.Service.ID}, {"route", p.Route.ID}, {"consumer", p.Consumer.ID}} {
+			if scope.id.IsZero() {
+				continue
+			}
+			limited = true
+			if !kinds.Allows(p.Name, scope.name) {
+				l.report.Add(&Error{
+					Place: d.place.Field(scope.name), Reason: schema.ReasonNull,
+					Expected: "no " + scope.name + ", since plugin '" + p.Name + "' cannot be limited to one",
+				})
+			}
+		}
+		if !limited && !kinds.Allows(p.Name, "") {
+			l.report.Add(&Error{
+				Place: d.place.Field("name"), Reason: "plugin '" + p.Name + "' cannot be global",
+				Expected: "a service, route or consumer to limit it to",
+			})
+		}
+	}
 }
 
 // checkProtocols checks that every plugin runs on some protocol that the

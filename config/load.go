@@ -10,7 +10,9 @@ import (
 )
 
 // Kinds knows the plugins. An implementation that also has a method
-// Names() []string makes "did you mean" hints and documents possible.
+// Names() []string makes "did you mean" hints and documents possible; one with
+// Allows(plugin, scope string) bool says which entities a plugin may be limited
+// to: scope is "service", "route", "consumer", or "" for none.
 type Kinds interface {
 	// Schema returns the description of a plugin's configuration.
 	Schema(plugin string) (*schema.Type, bool)

@@ -74,7 +74,6 @@ type Limits struct {
 	ChunkExtensionBytes   schema.Size     `json:"chunk_extension_bytes" default:"256" min:"0" max:"16KiB" doc:"Bytes of the extensions of one chunk of a request body."`
 	TrailerBytes          schema.Size     `json:"trailer_bytes" default:"8KiB" min:"0" max:"1MiB" doc:"Bytes of the trailer fields of a body."`
 	ResponseHeadBytes     schema.Size     `json:"response_head_bytes" default:"64KiB" min:"1KiB" max:"1MiB" doc:"Bytes of an upstream's status line and header fields; 502 above."`
-	UpstreamConnections   int             `json:"upstream_connections" default:"0" min:"0" max:"10000000" doc:"Open connections to one upstream address; 0 means no limit."`
 	UpstreamIdle          int             `json:"upstream_idle" default:"512" min:"0" max:"1000000" doc:"Idle connections kept per upstream pool; 0 closes each after use."`
 	UpstreamIdleTimeout   schema.Duration `json:"upstream_idle_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time an upstream connection may be idle."`
 	UpstreamRequests      int             `json:"upstream_requests" default:"10000" min:"1" max:"1000000000" doc:"Requests after which an upstream connection is closed."`

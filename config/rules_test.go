@@ -22,149 +22,208 @@ func TestRules(t *testing.T) {
 		{"null means default", "services: [{host: h, retries: null, protocol: null, tags: null}]", nil},
 		{"required null", "services: [{host: null}]", []string{"2:13: services[0].host: required field missing (expected a string)"}},
 		{"same name twice", "routes: [{name: a, paths: [/]}, {name: a, paths: [/]}]", []string{
-			"2:40: routes[1].name: uniqueness violation: 'routes' entity with name set to 'a' already declared (expected another one than on line 2)"}},
+			"2:40: routes[1].name: uniqueness violation: 'routes' entity with name set to 'a' already declared (expected another one than on line 2)",
+		}},
 		{"same name nested and not", "services: [{name: a, host: h, routes: [{name: r, paths: [/]}]}]\nroutes: [{name: r, paths: [/]}]", []string{
-			"3:17: routes[0].name: uniqueness violation: 'routes' entity with name set to 'r' already declared (expected another one than on line 2)"}},
+			"3:17: routes[0].name: uniqueness violation: 'routes' entity with name set to 'r' already declared (expected another one than on line 2)",
+		}},
 		{"same id twice", "services: [{id: " + id + ", name: a, host: h}, {id: " + id + ", name: b, host: h}]", []string{
-			"2:79: services[1].id: uniqueness violation: 'services' entity with primary key set to '" + id + "' already declared (expected another one than on line 2)"}},
+			"2:79: services[1].id: uniqueness violation: 'services' entity with primary key set to '" + id + "' already declared (expected another one than on line 2)",
+		}},
 		{"same custom_id", "consumers: [{username: a, custom_id: x}, {username: b, custom_id: x}]", []string{
-			"2:67: consumers[1].custom_id: uniqueness violation: 'consumers' entity with custom_id set to 'x' already declared (expected another one than on line 2)"}},
+			"2:67: consumers[1].custom_id: uniqueness violation: 'consumers' entity with custom_id set to 'x' already declared (expected another one than on line 2)",
+		}},
 		{"same instance name", "plugins: [{name: echo, instance_name: i}, {name: strict, instance_name: i, config: {key: k}}]", []string{
-			"2:73: plugins[1].instance_name: uniqueness violation: 'plugins' entity with instance_name set to 'i' already declared (expected another one than on line 2)"}},
+			"2:73: plugins[1].instance_name: uniqueness violation: 'plugins' entity with instance_name set to 'i' already declared (expected another one than on line 2)",
+		}},
 		{"same plugin and scope", "plugins: [{name: echo}, {name: echo}]", []string{
-			"2:25: plugins[1].id: uniqueness violation: 'plugins' entity with primary key set to 'ID' already declared (expected another one than on line 2)"}},
+			"2:25: plugins[1].id: uniqueness violation: 'plugins' entity with primary key set to 'ID' already declared (expected another one than on line 2)",
+		}},
 		{"same plugin and scope, own ids", "plugins: [{name: echo, id: " + id + "}, {name: echo, id: " + id2 + "}]", []string{
-			"2:74: plugins[1].name: uniqueness violation: 'plugins' entity with name, route, service, consumer set to 'echo, null, null, null' already declared (expected another one than on line 2)"}},
+			"2:74: plugins[1].name: uniqueness violation: 'plugins' entity with name, route, service, consumer set to 'echo, null, null, null' already declared (expected another one than on line 2)",
+		}},
 		{"same plugin, nested and by name", "services: [{name: a, host: h, plugins: [{name: echo}]}]\nplugins: [{name: echo, service: a}]", []string{
-			"3:18: plugins[0].name: uniqueness violation: 'plugins' entity with name, route, service, consumer set to 'echo, null, ID, null' already declared (expected another one than on line 2)"}},
+			"3:18: plugins[0].name: uniqueness violation: 'plugins' entity with name, route, service, consumer set to 'echo, null, ID, null' already declared (expected another one than on line 2)",
+		}},
 		{"same plugin, other scope", "services: [{name: a, host: h, plugins: [{name: echo}]}]\nplugins: [{name: echo}]", nil},
 		{"same target", "upstreams: [{name: u, targets: [{target: a}, {target: a}]}]", []string{
-			"2:46: upstreams[0].targets[1].id: uniqueness violation: 'targets' entity with primary key set to 'ID' already declared (expected another one than on line 2)"}},
+			"2:46: upstreams[0].targets[1].id: uniqueness violation: 'targets' entity with primary key set to 'ID' already declared (expected another one than on line 2)",
+		}},
 		{"same target spelled otherwise", "upstreams: [{name: u, targets: [{target: a}, {target: \"a:8000\"}]}]", []string{
-			"2:55: upstreams[0].targets[1].target: uniqueness violation: 'targets' entity with upstream, target set to 'ID, a:8000' already declared (expected another one than on line 2)"}},
+			"2:55: upstreams[0].targets[1].target: uniqueness violation: 'targets' entity with upstream, target set to 'ID, a:8000' already declared (expected another one than on line 2)",
+		}},
 		{"same target elsewhere", "upstreams: [{name: u, targets: [{target: a}]}, {name: v, targets: [{target: a}]}]", nil},
 
 		{"dangling name", "routes: [{paths: [/], service: shpo}]\nservices: [{name: shop, host: h}]", []string{
-			"2:32: routes[0].service: invalid reference 'service: shpo' (no such entry in 'services') (did you mean \"shop\"?)"}},
+			"2:32: routes[0].service: invalid reference 'service: shpo' (no such entry in 'services') (did you mean \"shop\"?)",
+		}},
 		{"dangling id", "plugins: [{name: echo, consumer: {id: " + id + "}}]", []string{
-			"2:34: plugins[0].consumer: invalid reference 'consumer: {\"id\":\"" + id + "\"}' (no such entry in 'consumers')"}},
+			"2:34: plugins[0].consumer: invalid reference 'consumer: {\"id\":\"" + id + "\"}' (no such entry in 'consumers')",
+		}},
 		{"dangling ca", "services: [{name: s, url: 'https://h', ca_certificates: [" + id + "]}]", []string{
-			"2:57: services[0].ca_certificates[0]: invalid reference 'ca_certificates: " + id + "' (no such entry in 'ca_certificates')"}},
+			"2:57: services[0].ca_certificates[0]: invalid reference 'ca_certificates: " + id + "' (no such entry in 'ca_certificates')",
+		}},
 		{"dangling in a plugin's configuration", "plugins: [{name: echo, config: {group: x}}]", []string{
-			"2:40: plugins[0].config.group: invalid reference 'group: x' (no such entry in 'consumers')"}},
+			"2:40: plugins[0].config.group: invalid reference 'group: x' (no such entry in 'consumers')",
+		}},
 		{"reference of a wrong type", "routes: [{paths: [/], service: 7}]", []string{
-			"2:32: routes[0].service: expected the id or name of one of the services (found 7; expected a string, {id: ...} or {name: ...})"}},
+			"2:32: routes[0].service: expected the id or name of one of the services (found 7; expected a string, {id: ...} or {name: ...})",
+		}},
 		{"reference with a wrong key", "routes: [{paths: [/], service: {nmae: 7}}]", []string{
-			"2:32: routes[0].service: expected the id or name of one of the services (found a map; expected a string, {id: ...} or {name: ...})"}},
+			"2:32: routes[0].service: expected the id or name of one of the services (found a map; expected a string, {id: ...} or {name: ...})",
+		}},
 		{"nested names another parent", "services: [{name: a, host: h, routes: [{paths: [/], service: b}]}, {name: b, host: h}]", []string{
-			"2:62: services[0].routes[0].service: value must be null (found \"b\"; expected no service other than the one this is nested in)"}},
+			"2:62: services[0].routes[0].service: value must be null (found \"b\"; expected no service other than the one this is nested in)",
+		}},
 
 		{"tls fields with http", "services: [{host: h, tls_verify: true, tls_verify_depth: 1}]", []string{
 			"2:34: services[0].tls_verify: value must be null (found true; expected no value unless 'protocol' is 'https')",
-			"2:58: services[0].tls_verify_depth: value must be null (found 1; expected no value unless 'protocol' is 'https')"}},
+			"2:58: services[0].tls_verify_depth: value must be null (found 1; expected no value unless 'protocol' is 'https')",
+		}},
 		{"tls fields with https", "services: [{url: 'https://h', tls_verify: true, tls_verify_depth: 64, ca_certificates: []}]", nil},
 		{"depth out of range", "services: [{url: 'https://h', tls_verify_depth: 65}]", []string{
-			"2:49: services[0].tls_verify_depth: value should be between 0 and 64 (found 65)"}},
+			"2:49: services[0].tls_verify_depth: value should be between 0 and 64 (found 65)",
+		}},
 		{"path with a space", "services: [{host: h, path: '/a b'}]", []string{
-			"2:28: services[0].path: invalid path: '/a b' (characters outside of the reserved list of RFC 3986 found) (found \"/a b\")"}},
+			"2:28: services[0].path: invalid path: '/a b' (characters outside of the reserved list of RFC 3986 found) (found \"/a b\")",
+		}},
 		{"path with a bad escape", "services: [{host: h, path: /a%2}]", []string{
-			"2:28: services[0].path: invalid url-encoded value: '%2' (found \"/a%2\")"}},
+			"2:28: services[0].path: invalid url-encoded value: '%2' (found \"/a%2\")",
+		}},
 		{"path with an empty segment", "services: [{host: h, path: /a//b}]", []string{
-			"2:28: services[0].path: must not have empty segments (found \"/a//b\")"}},
+			"2:28: services[0].path: must not have empty segments (found \"/a//b\")",
+		}},
 		{"empty name", "services: [{host: h, name: ''}]", []string{
-			"2:28: services[0].name: length must be at least 1 (found \"\")"}},
+			"2:28: services[0].name: length must be at least 1 (found \"\")",
+		}},
 		{"name in another script", "services: [{host: h, name: läden}]", nil},
 		{"bad host", "services: [{host: 'a b'}]", []string{
-			"2:19: services[0].host: invalid value: a b (found \"a b\"; expected a host name or an IP address)"}},
+			"2:19: services[0].host: invalid value: a b (found \"a b\"; expected a host name or an IP address)",
+		}},
 
 		{"url and a field that agree", "services: [{url: 'http://h:81/p', port: 81, host: h}]", nil},
 		{"url and a field that differ", "services: [{url: 'http://h:81', port: 82}]", []string{
-			"2:39: services[0].port: conflicts with 'url' (found \"82\"; expected either 'url' or 'port')"}},
+			"2:39: services[0].port: conflicts with 'url' (found \"82\"; expected either 'url' or 'port')",
+		}},
 		{"url with a query", "services: [{url: 'http://h/?a=b'}]", []string{
-			"2:18: services[0].url: a url of a service has no query and no fragment (found \"http://h/?a=b\"; expected a URL such as http://api.internal:8080/path)"}},
+			"2:18: services[0].url: a url of a service has no query and no fragment (found \"http://h/?a=b\"; expected a URL such as http://api.internal:8080/path)",
+		}},
 		{"url with a user", "services: [{url: 'http://me@h/'}]", []string{
-			"2:18: services[0].url: a url of a service has no user and no password (found \"http://me@h/\"; expected a URL such as http://api.internal:8080/path)"}},
+			"2:18: services[0].url: a url of a service has no user and no password (found \"http://me@h/\"; expected a URL such as http://api.internal:8080/path)",
+		}},
 		{"url without a host", "services: [{url: 'http:///x'}]", []string{
-			"2:18: services[0].url: missing host in url (found \"http:///x\"; expected a URL such as http://api.internal:8080/path)"}},
+			"2:18: services[0].url: missing host in url (found \"http:///x\"; expected a URL such as http://api.internal:8080/path)",
+		}},
 		{"url with a bad port", "services: [{url: 'http://h:0x/'}]", []string{
-			"2:18: services[0].url: invalid port number (found \"http://h:0x/\"; expected a port between 0 and 65535)"}},
+			"2:18: services[0].url: invalid port number (found \"http://h:0x/\"; expected a port between 0 and 65535)",
+		}},
 		{"url that is no string", "services: [{url: 7}]", []string{
-			"2:18: services[0].url: expected a string (found \"7\"; expected a URL such as http://api.internal:8080/path)"}},
+			"2:18: services[0].url: expected a string (found \"7\"; expected a URL such as http://api.internal:8080/path)",
+		}},
 		{"url of an unknown scheme", "services: [{url: 'ftp://h'}]", []string{
-			"2:18: services[0].protocol: expected one of: grpc, grpcs, http, https, tcp, tls, tls_passthrough, udp (found \"ftp\")"}},
+			"2:18: services[0].protocol: expected one of: grpc, grpcs, http, https, tcp, tls, tls_passthrough, udp (found \"ftp\")",
+		}},
 
 		{"route without attributes, http", "routes: [{protocols: [http]}]", []string{
-			"2:10: routes[0]: must set one of 'methods', 'hosts', 'headers', 'paths' when 'protocols' is 'http'"}},
+			"2:10: routes[0]: must set one of 'methods', 'hosts', 'headers', 'paths' when 'protocols' is 'http'",
+		}},
 		{"route with empty attributes", "routes: [{hosts: [], paths: []}]", []string{
-			"2:10: routes[0]: must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'"}},
+			"2:10: routes[0]: must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'",
+		}},
 		{"route without protocols", "routes: [{protocols: [], paths: [/]}]", []string{
-			"2:22: routes[0].protocols: length must be at least 1 (found a list)"}},
+			"2:22: routes[0].protocols: length must be at least 1 (found a list)",
+		}},
 		{"route with one bad attribute", "routes: [{paths: [x]}]", []string{
-			"2:19: routes[0].paths[0]: should start with: / (fixed path) or ~/ (regex path) (found \"x\")"}},
+			"2:19: routes[0].paths[0]: should start with: / (fixed path) or ~/ (regex path) (found \"x\")",
+		}},
 		{"route header expression", "routes: [{headers: {a: ['~*(']}}]", []string{
-			"2:25: routes[0].headers.a[0]: invalid regex: '(' (RE2 returned: missing closing ): `(`) (found \"~*(\"; expected an expression in RE2 syntax, which has no look-around and no back-references)"}},
+			"2:25: routes[0].headers.a[0]: invalid regex: '(' (RE2 returned: missing closing ): `(`) (found \"~*(\"; expected an expression in RE2 syntax, which has no look-around and no back-references)",
+		}},
 		{"route look-behind", "routes: [{paths: ['~/(?<!a)b']}]", []string{
-			"2:19: routes[0].paths[0]: invalid regex: '/(?<!a)b' (RE2 returned: invalid named capture: `(?<!a)b`) (found \"~/(?<!a)b\"; expected an expression in RE2 syntax, which has no look-around and no back-references)"}},
+			"2:19: routes[0].paths[0]: invalid regex: '/(?<!a)b' (RE2 returned: invalid named capture: `(?<!a)b`) (found \"~/(?<!a)b\"; expected an expression in RE2 syntax, which has no look-around and no back-references)",
+		}},
 		{"null in a list", "routes: [{paths: [null]}]", []string{
-			"2:19: routes[0].paths[0]: required field missing (found null; expected a string)"}},
+			"2:19: routes[0].paths[0]: required field missing (found null; expected a string)",
+		}},
 		{"host with a port", "routes: [{hosts: ['a:80', '*.b:81', 'a:99999']}]", []string{
-			"2:37: routes[0].hosts[2]: invalid port number (found \"a:99999\"; expected a port between 0 and 65535)"}},
+			"2:37: routes[0].hosts[2]: invalid port number (found \"a:99999\"; expected a port between 0 and 65535)",
+		}},
 
 		{"upstream names", "upstreams: [{name: 'a:80'}, {name: '::1'}, {name: 'a b'}]", []string{
 			"2:20: upstreams[0].name: Invalid name ('a:80'); no port allowed (found \"a:80\")",
 			"2:36: upstreams[1].name: Invalid name ('::1'); no ip addresses allowed (found \"::1\")",
-			"2:51: upstreams[2].name: Invalid name ('a b'); must be a valid hostname (found \"a b\")"}},
+			"2:51: upstreams[2].name: Invalid name ('a b'); must be a valid hostname (found \"a b\")",
+		}},
 		{"health checks by default", "upstreams: [{name: a, healthchecks: {active: {unhealthy: {interval: 0}}, passive: {type: grpc}}}]", nil},
 
 		{"plugin protocols", "routes: [{name: r, protocols: [https], paths: [/], plugins: [{name: echo, protocols: [http]}]}]", []string{
-			"2:86: routes[0].plugins[0].protocols: must match the associated route's protocols"}},
+			"2:86: routes[0].plugins[0].protocols: must match the associated route's protocols",
+		}},
 		{"plugin protocols of a service", "services: [{name: s, host: h, plugins: [{name: echo, protocols: [http]}], routes: [{protocols: [https], paths: [/]}]}]", []string{
-			"2:65: services[0].plugins[0].protocols: must match the protocols of at least one route pointing to this Plugin's service"}},
+			"2:65: services[0].plugins[0].protocols: must match the protocols of at least one route pointing to this Plugin's service",
+		}},
 		{"plugin protocols of a service without routes", "services: [{name: s, host: h, plugins: [{name: echo, protocols: [http]}]}]", nil},
 		{"plugin default set", "plugins: [{name: echo, protocols: [grpc, grpcs, http, https]}]", nil},
 		{"plugin without configuration", "plugins: [{name: strict}]", []string{
-			"2:11: plugins[0].config.key: required field missing (expected a string)"}},
+			"2:11: plugins[0].config.key: required field missing (expected a string)",
+		}},
 		{"plugin without a name", "plugins: [{enabled: true}]", []string{
-			"2:11: plugins[0].name: required field missing (expected a string)"}},
+			"2:11: plugins[0].name: required field missing (expected a string)",
+		}},
 
 		{"snis as names and records", "certificates: [{cert: CERT, key: KEY, snis: [a.example, {name: b.example, tags: [x]}]}]", nil},
 		{"sni twice", "certificates: [{cert: CERT, key: KEY, snis: [a.example, a.example]}]", []string{
-			"2:LATER: certificates[0].snis[1].name: uniqueness violation: 'snis' entity with name set to 'a.example' already declared (expected another one than on line 2)"}},
+			"2:LATER: certificates[0].snis[1].name: uniqueness violation: 'snis' entity with name set to 'a.example' already declared (expected another one than on line 2)",
+		}},
 		{"sni without certificate", "snis: [{name: a.example}]", []string{
-			"2:8: snis[0].certificate: required field missing (expected the id or name of one of the certificates)"}},
+			"2:8: snis[0].certificate: required field missing (expected the id or name of one of the certificates)",
+		}},
 		{"sni with two wildcards", "certificates: [{cert: CERT, key: KEY, snis: ['*.a.*', 10.0.0.1, 'a:80']}]", []string{
 			"2:LATER: certificates[0].snis[0].name: only one wildcard must be specified (found \"*.a.*\")",
 			"2:LATER: certificates[0].snis[1].name: must not be an IP (found \"10.0.0.1\")",
-			"2:LATER: certificates[0].snis[2].name: must not have a port (found \"a:80\")"}},
+			"2:LATER: certificates[0].snis[2].name: must not have a port (found \"a:80\")",
+		}},
 		{"foreign key", "certificates: [{cert: CERT, key: OTHER}]", []string{
-			"2:LATER: certificates[0].key: certificate does not match key (found ***)"}},
+			"2:LATER: certificates[0].key: certificate does not match key (found ***)",
+		}},
 		{"two of a kind", "certificates: [{cert: CERT, key: KEY, cert_alt: CERT, key_alt: KEY}]", []string{
-			"2:LATER: certificates[0].cert_alt: certificate and alternative certificate need to have different type (e.g. RSA and ECDSA), the provided certificates were both of the same type (found CERT)"}},
+			"2:LATER: certificates[0].cert_alt: certificate and alternative certificate need to have different type (e.g. RSA and ECDSA), the provided certificates were both of the same type (found CERT)",
+		}},
 		{"foreign alternative", "certificates: [{cert: CERT, key: KEY, cert_alt: EDCERT, key_alt: KEY}]", []string{
-			"2:LATER: certificates[0].key_alt: alternative certificate does not match key (found ***)"}},
+			"2:LATER: certificates[0].key_alt: alternative certificate does not match key (found ***)",
+		}},
 		{"two kinds", "certificates: [{cert: CERT, key: KEY, cert_alt: EDCERT, key_alt: EDKEY}]", nil},
 		{"half a pair", "certificates: [{cert: CERT, key: KEY, key_alt: KEY}]", []string{
-			"2:16: certificates[0]: all or none of these fields must be set: 'cert_alt', 'key_alt'"}},
+			"2:16: certificates[0]: all or none of these fields must be set: 'cert_alt', 'key_alt'",
+		}},
 
 		{"ca", "ca_certificates: [{cert: CA}]", nil},
 		{"ca twice", "ca_certificates: [{cert: CA, tags: [a]}, {cert: CA}]", []string{
-			"2:LATER: ca_certificates[1].cert: uniqueness violation: 'ca_certificates' entity with cert_digest set to 'DIGEST' already declared (expected another one than on line 2)"}},
+			"2:LATER: ca_certificates[1].cert: uniqueness violation: 'ca_certificates' entity with cert_digest set to 'DIGEST' already declared (expected another one than on line 2)",
+		}},
 		{"no ca", "ca_certificates: [{cert: CERT}]", []string{
-			"2:26: ca_certificates[0].cert: certificate does not appear to be a CA because it is missing the \"CA\" basic constraint (found CERT)"}},
+			"2:26: ca_certificates[0].cert: certificate does not appear to be a CA because it is missing the \"CA\" basic constraint (found CERT)",
+		}},
 		{"expired ca", "ca_certificates: [{cert: OLD}]", []string{
-			"2:26: ca_certificates[0].cert: certificate expired, \"Not After\" time is in the past (found CERT)"}},
+			"2:26: ca_certificates[0].cert: certificate expired, \"Not After\" time is in the past (found CERT)",
+		}},
 		{"two cas", "ca_certificates: [{cert: TWO}]", []string{
-			"2:26: ca_certificates[0].cert: please submit only one certificate at a time (found CERT)"}},
+			"2:26: ca_certificates[0].cert: please submit only one certificate at a time (found CERT)",
+		}},
 		{"ca with another digest", "ca_certificates: [{cert: CA, cert_digest: ab}]", []string{
-			"2:LATER: ca_certificates[0].cert_digest: value must be DIGEST (found \"ab\")"}},
+			"2:LATER: ca_certificates[0].cert_digest: value must be DIGEST (found \"ab\")",
+		}},
 
 		{"status on a listener", "node: {listeners: [{name: a, address: ':8007'}], status: ':8007'}", []string{
-			"2:58: node.status: the address is used by listener \"a\" already (found \":8007\")"}},
+			"2:58: node.status: the address is used by listener \"a\" already (found \":8007\")",
+		}},
 		{"listener that is off", "node: {listeners: [{name: a, address: off}]}", []string{
-			"2:39: node.listeners[0].address: expected an address and a port (found \"off\"; expected a listener with an address, or none at all)"}},
+			"2:39: node.listeners[0].address: expected an address and a port (found \"off\"; expected a listener with an address, or none at all)",
+		}},
 		{"two listeners on any port", "node: {listeners: [{name: a, address: '127.0.0.1:0'}, {name: b, address: '127.0.0.1:0'}]}", nil},
 		{"target greater than head", "node: {limits: {head_bytes: 4KiB}}", []string{
-			"2:29: node.limits.head_bytes: 'target_bytes' (8KiB) cannot be greater than 'head_bytes' (4KiB) (found \"4KiB\")"}},
+			"2:29: node.limits.head_bytes: 'target_bytes' (8KiB) cannot be greater than 'head_bytes' (4KiB) (found \"4KiB\")",
+		}},
 		{"no node", "node:", nil},
 		{"node of a wrong type", "node: [a]", []string{"2:7: node: expected a record (found a list; expected a map of names to values)"}},
 	}

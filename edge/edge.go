@@ -121,6 +121,7 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 		return err
 	}
 	e.retiring.Add(1)
+	s.edge = e
 	s.users.Store(1)
 	s.retire = func() {
 		s.close(e.env.Log)

@@ -12,7 +12,8 @@ import (
 )
 
 // Snapshot is a configuration ready to serve. It is immutable but for the count
-// of who uses it: an exchange holds its snapshot, a connection does not.
+// of who uses it: an exchange holds its snapshot, and so does a busy connection
+// until its next request, or until it was idle for some seconds.
 type Snapshot struct {
 	Config *config.Config
 
@@ -23,7 +24,8 @@ type Snapshot struct {
 	balancers map[string]*upstream.Balancer
 	accessLog *sharedLog
 
-	users  atomic.Int64 // exchanges, and one for being the current snapshot
+	edge   *Edge        // that it was applied to
+	users  atomic.Int64 // connections with exchanges, and one for being the current snapshot
 	retire func()       // called once, when users falls to zero
 }
 
@@ -39,6 +41,9 @@ var _ h1.Site = (*site)(nil)
 
 // Settings returns what bounds the clients of the listener.
 func (s *site) Settings() *h1.Settings { return s.settings }
+
+// Current reports whether the snapshot still is the one that serves.
+func (s *site) Current() bool { return s.snapshot.edge.current.Load() == s.snapshot }
 
 // Release ends one use of the snapshot.
 func (s *site) Release() { s.snapshot.release() }

@@ -11,14 +11,14 @@ import (
 )
 
 // Exchange is one request and its answer. The engine that took it from the
-// pool fills Conn, Req and Wire, serves it, and releases it; between those it
+// pool fills Conn, Req, Wire and ID, serves it, and releases it; between those it
 // belongs to one goroutine. Nothing may touch an exchange after its release.
 type Exchange struct {
 	Conn *l4.Info
 	Req  Request
 	Wire Wire
 
-	ID       string // 32 lower-case hex digits: log request.id, X-Kong-Request-Id
+	ID       string // 32 lower-case hex digits, from the engine: log request.id, X-Kong-Request-Id
 	Host     string // Authority in lower case, without port
 	Path     string // the normalised path, which routes are matched on
 	Match    Match
@@ -64,7 +64,16 @@ type Try struct {
 	Err     *Error        // why it failed; nil if it did not
 }
 
-var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
+// headerRoom is how many fields a new exchange has room for in a head, so that
+// the usual one does not make it grow step by step.
+const headerRoom = 16
+
+var exchanges = sync.Pool{New: func() any {
+	x := new(Exchange)
+	x.Req.Header.fields = make([]Field, 0, headerRoom)
+	x.Resp.Header.fields = make([]Field, 0, headerRoom)
+	return x
+}}
 
 // NewExchange takes an empty exchange from the pool.
 func NewExchange() *Exchange { return exchanges.Get().(*Exchange) }
@@ -197,6 +206,9 @@ func (x *Exchange) Forwarded() int64 { return x.forwarded }
 
 // Answered returns when the final head was there, in sock.Now's time.
 func (x *Exchange) Answered() int64 { return x.answered }
+
+// Ended returns when the exchange ended, in sock.Now's time.
+func (x *Exchange) Ended() int64 { return x.ended }
 
 // Started returns when the head had arrived.
 func (x *Exchange) Started() time.Time { return sock.Time(x.started) }

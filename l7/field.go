@@ -1,5 +1,7 @@
 package l7
 
+import "strings"
+
 // FieldID names the fields the data path itself acts on. Every other name is
 // FieldOther.
 type FieldID uint8
@@ -129,4 +131,27 @@ func equalLower(name, lower string) bool {
 		}
 	}
 	return true
+}
+
+// ValidField reports whether name and value may stand in a message: the name is
+// a token and the value has no control byte but the tab (RFC 9110 sections 5.1
+// and 5.5). Anything else could end the field, or the message, early.
+func ValidField(name, value string) bool {
+	for i := 0; i < len(name); i++ {
+		if !isToken(name[i]) {
+			return false
+		}
+	}
+	for i := 0; i < len(value); i++ {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// isToken reports whether c may stand in a token (RFC 9110 section 5.6.2).
+func isToken(c byte) bool {
+	letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+	return letter || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }

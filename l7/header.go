@@ -25,12 +25,19 @@ func (h *Header) Fields() []Field { return h.fields }
 // Len returns the number of fields.
 func (h *Header) Len() int { return len(h.fields) }
 
-// Add appends a field.
-func (h *Header) Add(name, value string) {
+// Add appends a field. A name or value that could break a message apart, or is
+// none at all (see ValidField), is refused: the header stays as it is, and Add
+// returns false.
+func (h *Header) Add(name, value string) bool {
+	if !ValidField(name, value) {
+		return false
+	}
 	h.AddField(Field{Name: name, Value: value, ID: LookupField(name)})
+	return true
 }
 
-// AddField appends a field whose ID the caller already knows.
+// AddField appends a field whose ID the caller already knows and whose name and
+// value it vouches for: they were parsed, or are constants.
 func (h *Header) AddField(f Field) {
 	h.seen |= 1 << f.ID
 	h.fields = append(h.fields, f)
@@ -71,8 +78,11 @@ func (h *Header) Get(name string) (string, bool) {
 }
 
 // Set replaces every field of that name by one, at the place of the first, or
-// appends it.
-func (h *Header) Set(name, value string) {
+// appends it. It refuses what Add refuses.
+func (h *Header) Set(name, value string) bool {
+	if !ValidField(name, value) {
+		return false
+	}
 	id := LookupField(name)
 	kept, placed := h.fields[:0], false
 	for _, f := range h.fields {
@@ -88,6 +98,7 @@ func (h *Header) Set(name, value string) {
 	if !placed {
 		h.AddField(Field{Name: name, Value: value, ID: id})
 	}
+	return true
 }
 
 // Del removes every field of that name.

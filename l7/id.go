@@ -1,43 +1,35 @@
 package l7
 
-import (
-	"crypto/rand"
-	"encoding/hex"
-	"sync/atomic"
-)
+import "math/rand/v2"
 
-// idDigits is the length of a request id in hex digits.
-const idDigits = 32
+// IDDigits is the length of a request id in hex digits.
+const IDDigits = 32
 
-// idsPerBatch is how many ids one allocation holds.
-const idsPerBatch = 64
+// hexPairs holds the two digits of every byte.
+var hexPairs = func() (t [256][2]byte) {
+	const digits = "0123456789abcdef"
+	for i := range t {
+		t[i] = [2]byte{digits[i>>4], digits[i&15]}
+	}
+	return t
+}()
 
-// ids hands out request ids, each 128 random bits in hex. It cuts them from a
-// batch, so that an id costs no allocation of its own. Safe for concurrent
-// use; the zero value is ready.
-type ids struct {
-	batch atomic.Pointer[idBatch]
-}
-
-type idBatch struct {
-	text string
-	used atomic.Int32
-}
-
-func (s *ids) next() string {
-	for {
-		b := s.batch.Load()
-		if b != nil {
-			if i := int(b.used.Add(1)) - 1; i < idsPerBatch {
-				return b.text[i*idDigits : (i+1)*idDigits]
-			}
+// PutID writes a new request id, 128 random bits in hex, to the first IDDigits
+// bytes of b. Ids tell requests apart; they are no secrets.
+func PutID(b []byte) {
+	b = b[:IDDigits]
+	for len(b) > 0 {
+		r := rand.Uint64()
+		for range 8 {
+			copy(b, hexPairs[byte(r)][:])
+			b, r = b[2:], r>>8
 		}
-		s.batch.CompareAndSwap(b, newIDBatch())
 	}
 }
 
-func newIDBatch() *idBatch {
-	var raw [idsPerBatch * idDigits / 2]byte
-	rand.Read(raw[:]) // never fails: crypto/rand ends the process instead
-	return &idBatch{text: hex.EncodeToString(raw[:])}
+// NewID returns a new request id in a string of its own.
+func NewID() string {
+	var b [IDDigits]byte
+	PutID(b[:])
+	return string(b[:])
 }

@@ -15,14 +15,16 @@ import (
 const maxLogLine = 256 << 10
 
 // writeAccessLog makes the exchange's log entry and hands it to the log, which
-// never blocks.
+// never blocks. A line beyond maxLogLine counts as dropped.
 func (p *Pipeline) writeAccessLog(x *Exchange) {
 	b := buf.Get(buf.Medium)
 	defer b.Put()
 	line := x.AppendLogEntry(b.B[:0])
-	if len(line) < maxLogLine {
-		p.AccessLog.Write(append(line, '\n'))
+	if len(line) >= maxLogLine {
+		p.Metrics.AccessLog.Dropped.Inc()
+		return
 	}
+	p.AccessLog.Write(append(line, '\n'))
 }
 
 // AppendLogEntry appends the exchange as one JSON object in the shape of

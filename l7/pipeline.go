@@ -59,7 +59,6 @@ type Pipeline struct {
 
 // Shared is what all pipelines of a process share.
 type Shared struct {
-	ids  ids
 	date dateClock
 }
 
@@ -102,7 +101,6 @@ func (p *Pipeline) Reject(x *Exchange, err *Error) {
 
 func (p *Pipeline) begin(x *Exchange) {
 	x.pipeline, x.plan = p, p.Global
-	x.ID = p.Shared.ids.next()
 	x.started = sock.Now()
 }
 
@@ -129,7 +127,10 @@ func (p *Pipeline) run(x *Exchange) error {
 	if x.Route.Service == nil {
 		return errNoPeer
 	}
-	x.forwarded = sock.Now()
+	x.forwarded = x.started
+	if len(p.Global.PreRoute)+len(x.plan.Request) > 0 {
+		x.forwarded = sock.Now()
+	}
 	return p.Forwarder.Forward(x)
 }
 
@@ -254,7 +255,7 @@ func (p *Pipeline) sendReplyBody(x *Exchange, r *Reply) error {
 			return err
 		}
 		if r.tail != nil {
-			var tail [idDigits + 8]byte
+			var tail [IDDigits + 8]byte
 			t := append(append(tail[:0], x.ID...), r.tail...)
 			if _, err := x.Wire.Write(t); err != nil {
 				return err
@@ -290,14 +291,12 @@ func (x *Exchange) SendHead() (Verdict, error) {
 // invariant of the exchange stops.
 func (p *Pipeline) end(x *Exchange) {
 	if v := recover(); v != nil {
-		p.Metrics.Panics.Inc()
-		p.Log.Error("recovering from a panic in an exchange", "request_id", x.ID, "panic", v, "stack", string(debug.Stack()))
-		x.err = &Error{Status: http.StatusInternalServerError, Message: "An unexpected error occurred", Reason: ReasonInternal}
-		x.Wire.Abort(ReasonInternal)
+		p.panicked(x, v)
+		p.answerPanic(x)
 	}
 	x.ended = sock.Now()
 	for i := range x.plan.Log {
-		x.plan.Log[i].Hook.Log(x)
+		p.runLogHook(x, x.plan.Log[i].Hook)
 	}
 	status := x.LogStatus()
 	p.Listener.Request(status)
@@ -311,6 +310,41 @@ func (p *Pipeline) end(x *Exchange) {
 	if p.AccessLog != nil {
 		p.writeAccessLog(x)
 	}
+}
+
+func (p *Pipeline) panicked(x *Exchange, v any) {
+	p.Metrics.Panics.Inc()
+	p.Log.Error("recovering from a panic in an exchange", "request_id", x.ID, "panic", v, "stack", string(debug.Stack()))
+}
+
+// answerPanic answers an exchange in which a panic was recovered, if no answer
+// has begun, and else breaks the answer off. No further hook but the Log hooks
+// runs.
+func (p *Pipeline) answerPanic(x *Exchange) {
+	x.err = &Error{Status: http.StatusInternalServerError, Message: "An unexpected error occurred", Reason: ReasonInternal}
+	x.plan = &Plan{Log: x.plan.Log}
+	defer func() {
+		if v := recover(); v != nil {
+			p.panicked(x, v)
+			x.Wire.Abort(ReasonInternal)
+		}
+	}()
+	if x.headSent {
+		x.Wire.Abort(ReasonInternal)
+		return
+	}
+	p.answer(x)
+}
+
+// runLogHook runs a Log hook; a panic in it does not take the exchange's entry
+// and count, nor its connection, with it.
+func (p *Pipeline) runLogHook(x *Exchange, h LogHook) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.panicked(x, v)
+		}
+	}()
+	h.Log(x)
 }
 
 // LogStatus returns the status that the log and the metrics tell: the one on

@@ -77,10 +77,10 @@ func (p *HeaderPolicy) apply(x *Exchange) {
 	h := &x.Resp.Header
 	if x.Proxied {
 		if p.UpstreamLatency {
-			h.Add("X-Kong-Upstream-Latency", millis(x.answered-x.forwarded))
+			h.AddField(Field{Name: "X-Kong-Upstream-Latency", Value: millis(x.answered - x.forwarded)})
 		}
 		if p.ProxyLatency {
-			h.Add("X-Kong-Proxy-Latency", millis(x.forwarded-x.started))
+			h.AddField(Field{Name: "X-Kong-Proxy-Latency", Value: millis(x.forwarded - x.started)})
 		}
 		if p.Via {
 			if old, ok := h.Known(FieldVia); ok {
@@ -90,7 +90,7 @@ func (p *HeaderPolicy) apply(x *Exchange) {
 			}
 		}
 		if p.UpstreamStatus {
-			h.Add("X-Kong-Upstream-Status", strconv.Itoa(x.Resp.Status))
+			h.AddField(Field{Name: "X-Kong-Upstream-Status", Value: strconv.Itoa(x.Resp.Status)})
 		}
 		if !h.Has(FieldDate) {
 			h.AddField(Field{Name: "Date", Value: x.pipeline.Shared.date.now(x.answered), ID: FieldDate})
@@ -101,7 +101,7 @@ func (p *HeaderPolicy) apply(x *Exchange) {
 			h.AddField(Field{Name: "Server", Value: p.Product, ID: FieldServer})
 		}
 		if p.ResponseLatency {
-			h.Add("X-Kong-Response-Latency", millis(x.answered-x.started))
+			h.AddField(Field{Name: "X-Kong-Response-Latency", Value: millis(x.answered - x.started)})
 		}
 	}
 	if p.RequestID {

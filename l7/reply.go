@@ -1,7 +1,6 @@
 package l7
 
 import (
-	"encoding/json"
 	"net/http"
 )
 
@@ -30,18 +29,18 @@ func NewReply(status int, contentType string, body []byte) *Reply {
 // Problem returns a reply in Kong's error shape:
 // {"message":"...","request_id":"..."}.
 func Problem(status int, message string) *Reply {
-	text, err := json.Marshal(message)
-	if err != nil {
-		panic("BUG: a string that does not marshal: " + err.Error())
-	}
-	r := NewReply(status, "application/json; charset=utf-8", append([]byte(`{"message":`), text...))
+	r := NewReply(status, "application/json; charset=utf-8", appendJSON([]byte(`{"message":`), message))
 	r.Body = append(r.Body, `,"request_id":"`...)
 	r.tail = []byte(`"}`)
 	return r
 }
 
-// SetHeader adds a field to a reply under construction and returns the reply.
+// SetHeader adds a field to a reply under construction and returns the reply. A
+// field that Header.Add would refuse is left out.
 func (r *Reply) SetHeader(name, value string) *Reply {
+	if !ValidField(name, value) {
+		return r
+	}
 	r.Header = append(r.Header, Field{Name: name, Value: value, ID: LookupField(name)})
 	return r
 }
@@ -56,7 +55,7 @@ func (r *Reply) WithReason(reason Reason) *Reply {
 func (r *Reply) size() int64 {
 	n := len(r.Body)
 	if r.tail != nil {
-		n += idDigits + len(r.tail)
+		n += IDDigits + len(r.tail)
 	}
 	return int64(n)
 }

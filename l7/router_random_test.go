@@ -124,7 +124,7 @@ func naiveName(pattern, name string) bool {
 	case strings.HasSuffix(pattern, "*"):
 		return strings.HasPrefix(name, pattern[:len(pattern)-1])
 	}
-	return strings.ToLower(pattern) == strings.ToLower(name)
+	return pattern == name
 }
 
 func naiveHeader(t *testing.T, name string, values []string, h *Header) bool {

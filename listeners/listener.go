@@ -23,6 +23,7 @@ type listener struct {
 	ln     net.Listener
 	count  *telemetry.Listener
 	limits atomic.Pointer[Limits]
+	done   chan struct{} // closed when the accept loop has ended
 
 	mu      sync.Mutex
 	conns   map[*l4.Conn]struct{}
@@ -39,6 +40,7 @@ func newListener(s *Set, spec Spec, ln net.Listener) *listener {
 		count:  s.metrics.Listener(spec.Name),
 		conns:  make(map[*l4.Conn]struct{}),
 		byAddr: make(map[netip.Addr]int),
+		done:   make(chan struct{}),
 		empty:  make(chan struct{}),
 	}
 	l.setLimits(spec.Limits)
@@ -49,9 +51,14 @@ func (l *listener) setLimits(limits Limits) { l.limits.Store(&limits) }
 
 func (l *listener) addr() netip.AddrPort { return l.ln.Addr().(*net.TCPAddr).AddrPort() }
 
-// serves reports whether the open socket is what spec wants.
+// serves reports whether the open socket is what spec wants. A port that the
+// system chose may be named later.
 func (l *listener) serves(spec Spec) bool {
-	return l.spec.Addr == spec.Addr && l.spec.Port == spec.Port && l.spec.ReusePort == spec.ReusePort
+	port := l.spec.Port
+	if spec.Port != 0 {
+		port = l.addr().Port()
+	}
+	return l.spec.Addr == spec.Addr && port == spec.Port && l.spec.ReusePort == spec.ReusePort
 }
 
 // Pauses of an accept loop that has run out of descriptors or memory.
@@ -62,6 +69,7 @@ const (
 
 // acceptLoop lets connections in until the socket is closed.
 func (l *listener) acceptLoop() {
+	defer close(l.done)
 	pause := firstPause
 	for {
 		nc, err := l.ln.Accept()
@@ -160,6 +168,7 @@ func (l *listener) leave(c *l4.Conn) {
 // is over; then it closes them. It returns when all are gone.
 func (l *listener) drain(ctx context.Context) {
 	l.ln.Close()
+	<-l.done // whoever was accepted is let in, and drains as the others do
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()
@@ -183,9 +192,13 @@ func (l *listener) drain(ctx context.Context) {
 	l.mu.Lock()
 	open = l.all()
 	l.mu.Unlock()
+	// A close waits for the socket's calls under way, so each has its own
+	// goroutine: one slow exchange does not hold the others up.
+	var closing sync.WaitGroup
 	for _, c := range open {
-		c.Socket().Close()
+		closing.Go(func() { c.Socket().Close() })
 	}
+	closing.Wait()
 	<-l.empty
 }
 

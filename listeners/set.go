@@ -146,8 +146,10 @@ func (c *Change) Commit(drain time.Duration) {
 	}
 }
 
-// retire stops l aside.
+// retire closes l's socket, so that no later connection comes to it, and lets l
+// drain aside.
 func (s *Set) retire(l *listener, drain time.Duration) {
+	l.ln.Close()
 	s.work.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), drain)
 		defer cancel()

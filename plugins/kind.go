@@ -77,5 +77,21 @@ func Define[C any](s Spec[C]) Kind {
 	}
 }
 
+// Allows reports whether an instance may be limited to an entity: "service",
+// "route" or "consumer", or to none, which is "".
+func (k Kind) Allows(scope string) bool {
+	switch scope {
+	case "":
+		return k.Scopes&Global != 0
+	case "service":
+		return k.Scopes&Service != 0
+	case "route":
+		return k.Scopes&Route != 0
+	case "consumer":
+		return k.Scopes&Consumer != 0
+	}
+	return false
+}
+
 // Build returns an instance. cfg is what the kind's schema has decoded.
 func (k Kind) Build(cfg any, env Env) (any, error) { return k.build(cfg, env) }

@@ -78,7 +78,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		l.Request(200)
 		m.Requests.Observe(3 * time.Millisecond)
 		m.Terminations.Inc(1)
-		m.UpstreamTries.Inc()
+		m.UpstreamRetries.Inc()
 		m.UpstreamErrors.Inc(0)
 	})
 	if got != 0 {
@@ -92,6 +92,6 @@ func BenchmarkRequestCounts(b *testing.B) {
 	for b.Loop() {
 		l.Request(200)
 		m.Requests.Observe(3 * time.Millisecond)
-		m.UpstreamTries.Inc()
+		m.UpstreamRetries.Inc()
 	}
 }

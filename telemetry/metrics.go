@@ -78,7 +78,7 @@ type Metrics struct {
 	Requests     Histogram   // bulwark_request_duration_seconds: head read to answer written
 	Terminations *CounterVec // bulwark_terminations_total, by Options.Reasons
 
-	UpstreamTries      Counter     // bulwark_upstream_tries_total: one for each endpoint tried
+	UpstreamRetries    Counter     // bulwark_upstream_retries_total: endpoints tried after a first one
 	UpstreamConnects   Counter     // bulwark_upstream_connections_total: the tries that needed a new connection
 	UpstreamErrors     *CounterVec // bulwark_upstream_errors_total, by Options.UpstreamErrors
 	AccessLog          LineCounters

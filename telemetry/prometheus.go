@@ -56,7 +56,7 @@ func newCollector(m *Metrics) *collector {
 		requests:       desc("bulwark_requests_total", "Requests answered, by the class of the status.", "listener", "class"),
 		duration:       desc("bulwark_request_duration_seconds", "Time from a request's head to the end of its answer."),
 		terminations:   desc("bulwark_terminations_total", "Exchanges that ended early, by reason code.", "reason"),
-		tries:          desc("bulwark_upstream_tries_total", "Endpoints tried for requests."),
+		tries:          desc("bulwark_upstream_retries_total", "Further endpoints tried for requests after a first one."),
 		connects:       desc("bulwark_upstream_connections_total", "Tries that needed a new connection."),
 		upstreamErrors: desc("bulwark_upstream_errors_total", "Tries that went wrong, by kind.", "kind"),
 		lines:          desc("bulwark_access_log_lines_total", "Access log lines taken into the buffer."),
@@ -121,7 +121,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	vec(c.terminations, m.Terminations)
 	vec(c.upstreamErrors, m.UpstreamErrors)
 	ch <- m.Requests.metric(c.duration)
-	counter(c.tries, m.UpstreamTries.Load())
+	counter(c.tries, m.UpstreamRetries.Load())
 	counter(c.connects, m.UpstreamConnects.Load())
 	counter(c.lines, m.AccessLog.Lines.Load())
 	counter(c.dropped, m.AccessLog.Dropped.Load())

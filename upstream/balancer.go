@@ -107,8 +107,11 @@ func (b *Balancer) Pick(tried func(netip.AddrPort) bool) (*Endpoint, error) {
 		w = b.resolved(w)
 	}
 	n := uint32(len(w.turns))
-	if n == 0 {
+	switch n {
+	case 0:
 		return nil, w.err
+	case 1:
+		return w.turns[0], nil
 	}
 	at := b.next.Add(1) - 1
 	e := w.turns[at%n]

@@ -55,16 +55,18 @@ func (c *Conn) ReadBlock(size int) (*buf.Block, int, error) {
 // well have done so just after the look.
 const trustIdle = time.Millisecond
 
-// SendReadBlock sends out and waits for the first bytes of the answer. wrote
-// tells whether any byte of out may have reached the peer; without it the
-// error is sock.ErrStale or a deadline. replayable says that the request may
-// be sent again elsewhere if the peer turns out to have closed; without it the
+// SendReadBlock sends out and waits for the first bytes of the answer; see
+// sock.Conn.SendReadBlock. It takes over held, the block that out lies in.
+// wrote tells whether any byte of out may have reached the peer; without it the
+// error is sock.ErrStale or a deadline. replayable says that the request may be
+// sent again elsewhere if the peer turns out to have closed; without it the
 // connection is always looked at first.
-func (c *Conn) SendReadBlock(out []byte, size int, replayable bool) (b *buf.Block, n int, wrote bool, err error) {
+func (c *Conn) SendReadBlock(out []byte, held *buf.Block, size int, replayable bool) (b *buf.Block, n int, wrote bool, err error) {
 	if !c.secure {
 		probe := c.reused && !(replayable && c.rested < int64(trustIdle))
-		return c.socket.SendReadBlock(out, size, probe)
+		return c.socket.SendReadBlock(out, held, size, probe)
 	}
+	defer held.Put()
 	if c.reused && c.socket.Departed() {
 		return nil, 0, false, sock.ErrStale
 	}

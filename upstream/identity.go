@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
 )
 
 // IdentityConfig says how TLS to a service is spoken.
@@ -31,7 +30,7 @@ const sessionsPerIdentity = 64
 // NewIdentity compiles c.
 func NewIdentity(c IdentityConfig) *Identity {
 	h := sha256.New()
-	h.Write([]byte(strconv.FormatBool(c.Verify) + "|" + strconv.Itoa(c.Depth)))
+	fmt.Fprintf(h, "verify %v %d\n", c.Verify, c.Depth)
 	base := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: !c.Verify,
@@ -42,13 +41,13 @@ func NewIdentity(c IdentityConfig) *Identity {
 		base.RootCAs = x509.NewCertPool()
 		for _, ca := range c.CAs {
 			base.RootCAs.AddCert(ca)
-			h.Write(ca.Raw)
+			fmt.Fprintf(h, "ca %d\n%s", len(ca.Raw), ca.Raw)
 		}
 	}
 	if c.Certificate != nil {
 		base.Certificates = []tls.Certificate{*c.Certificate}
 		for _, der := range c.Certificate.Certificate {
-			h.Write(der)
+			fmt.Fprintf(h, "own %d\n%s", len(der), der)
 		}
 	}
 	if c.Verify && c.Depth >= 0 {

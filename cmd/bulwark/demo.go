@@ -8,22 +8,45 @@ import (
 	"github.com/bulwark-edge/bulwark/edge"
 )
 
-type netipAddr = netip.AddrPort
+// demo is where a running edge can be tried.
+type demo struct {
+	http, https, status, origin netip.AddrPort
+}
 
-// printDemo prints the curl lines to try against examples/quickstart.yaml.
-func printDemo(w io.Writer, e *edge.Edge, origin string) {
-	httpAddr, _ := e.Addr("http")
-	httpsAddr, _ := e.Addr("https")
+// demoOf returns where the listeners of examples/quickstart.yaml are bound.
+func demoOf(e *edge.Edge, origin netip.AddrPort) demo {
+	d := demo{status: e.StatusAddr(), origin: origin}
+	d.http, _ = e.Addr("http")
+	d.https, _ = e.Addr("https")
+	return d
+}
+
+// print prints the curl lines to try, which are the README's.
+func (d demo) print(w io.Writer) {
 	fmt.Fprintf(w, `Bulwark serves http://%[1]s and https://%[2]s in front of the demo origin %[3]s.
 Try, in another terminal:
 
-  curl -i http://%[1]s/                      the demo origin, through the edge
-  curl -ik https://%[2]s/echo                the same over TLS: what the origin was sent
-  curl -i http://%[1]s/status/404            an answer of the origin's
-  curl -i http://%[1]s/admin                 refused by ip-restriction
-  curl -i http://%[1]s/maintenance           answered by request-termination
-  curl -s http://%[4]s/status               how the edge is
+  # The demo origin, through the edge.
+  curl http://%[1]s/
+
+  # The same over TLS, with a self-made certificate.
+  curl -k https://%[2]s/
+
+  # An answer of the origin's, passed on.
+  curl http://%[1]s/status/418
+
+  # Refused by the plugin ip-restriction.
+  curl http://%[1]s/admin
+
+  # Answered by the plugin request-termination.
+  curl http://%[1]s/maintenance
+
+  # The plugin correlation-id tells the request's id.
+  curl -s -o /dev/null -D - -H 'X-Correlation-ID: order-42' http://%[1]s/ | grep -i correlation
+
+  # How the edge is.
+  curl http://%[4]s/status/ready
 
 Ctrl-C drains and ends.
-`, httpAddr, httpsAddr, origin, e.StatusAddr())
+`, d.http, d.https, d.origin, d.status)
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,8 +26,9 @@ import (
 )
 
 type runOptions struct {
-	config string
-	demo   string
+	config     string
+	demo       string
+	cpuProfile string
 }
 
 func runCommand() *cobra.Command {
@@ -45,6 +48,7 @@ exchanges within node.drain; a second one ends at once.`,
 	}
 	cmd.Flags().StringVarP(&o.config, "config", "c", "/etc/bulwark/bulwark.yaml", "configuration file")
 	cmd.Flags().StringVar(&o.demo, "demo", "", "also start the demo origin, on this address")
+	cmd.Flags().StringVar(&o.cpuProfile, "cpu-profile", "", "write a CPU profile to this file when the edge ends")
 	return cmd
 }
 
@@ -54,6 +58,13 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) error {
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 
+	if o.cpuProfile != "" {
+		stop, err := profileCPU(o.cpuProfile)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	level := new(slog.LevelVar)
 	log := telemetry.NewLogger(stderr, level)
 	tuneGC()
@@ -187,18 +198,18 @@ func (p *process) warnDescriptors() {
 
 // startDemo starts the demo origin and prints what to try.
 func (p *process) startDemo(ctx context.Context, address string, stdout io.Writer) error {
-	ready := make(chan struct{})
+	ready := make(chan netip.AddrPort, 1)
 	failed := make(chan error, 1)
 	p.work.Go(func() {
-		failed <- origin.Run(ctx, origin.Options{Address: address, Ready: func(netipAddr) { close(ready) }}, io.Discard)
+		failed <- origin.Run(ctx, origin.Options{Address: address, Ready: func(at netip.AddrPort) { ready <- at }}, io.Discard)
 	})
 	select {
-	case <-ready:
+	case at := <-ready:
+		demoOf(p.edge, at).print(stdout)
+		return nil
 	case err := <-failed:
 		return err
 	}
-	printDemo(stdout, p.edge, address)
-	return nil
 }
 
 func trySend(c chan<- struct{}) {
@@ -206,4 +217,20 @@ func trySend(c chan<- struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
+}
+
+// profileCPU profiles the process into a file until stop is called.
+func profileCPU(path string) (stop func(), err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("creating the CPU profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("starting the CPU profile: %w", err)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}, nil
 }

@@ -39,11 +39,13 @@ type Conn struct {
 
 	// Owned by the goroutine that sends and then receives.
 	out     []byte
+	held    *buf.Block // what out lies in
 	sending sending
 	send    func(fd uintptr) bool // c.trySend, made once
 
 	// Owned by the writer.
-	writeDue int64 // the armed write deadline in Now's time; 0: none armed
+	writeTimeout time.Duration // of a write that waits; 0: none
+	writeDue     int64         // the armed write deadline in Now's time; 0: none armed
 }
 
 // sending is how far SendReadBlock has come.
@@ -67,25 +69,37 @@ func New(c *net.TCPConn) (*Conn, error) {
 	return s, nil
 }
 
-// ArmRead lets reads fail with os.ErrDeadlineExceeded after about d: never
-// later, and at most a sixteenth of d sooner. A deadline that is already armed
-// within that slack is left alone, so a busy connection arms rarely.
-func (c *Conn) ArmRead(now int64, d time.Duration) {
-	due := now + int64(d)
-	if c.readDue <= due && c.readDue >= due-int64(d)/16 {
+// ArmRead lets reads fail with os.ErrDeadlineExceeded after d, or at most a
+// sixteenth of d sooner. A deadline that is armed within that slack already is
+// left alone, so a busy connection arms rarely.
+func (c *Conn) ArmRead(now int64, d time.Duration) { c.ArmReadWithin(now, d-d/16, d) }
+
+// ArmReadWithin is ArmRead for a deadline that may be anywhere between least
+// and most.
+func (c *Conn) ArmReadWithin(now int64, least, most time.Duration) {
+	if c.readDue >= now+int64(least) && c.readDue <= now+int64(most) {
 		return
 	}
-	c.readDue = due
-	_ = c.TCPConn.SetReadDeadline(time.Now().Add(d))
+	c.readDue = now + int64(most)
+	_ = c.TCPConn.SetReadDeadline(time.Now().Add(most))
 }
 
-// ArmWrite is ArmRead for writes.
-func (c *Conn) ArmWrite(now int64, d time.Duration) {
-	due := now + int64(d)
-	if c.writeDue <= due && c.writeDue >= due-int64(d)/16 {
+// SetWriteTimeout lets every write that has to wait fail with
+// os.ErrDeadlineExceeded after d, or at most a sixteenth of d sooner. Zero
+// leaves deadlines alone.
+func (c *Conn) SetWriteTimeout(d time.Duration) { c.writeTimeout = d }
+
+// armWrite is ArmRead for the write timeout.
+func (c *Conn) armWrite() {
+	d := c.writeTimeout
+	if d == 0 {
 		return
 	}
-	c.writeDue = due
+	now := Now()
+	if c.writeDue >= now+int64(d-d/16) && c.writeDue <= now+int64(d) {
+		return
+	}
+	c.writeDue = now + int64(d)
 	_ = c.TCPConn.SetWriteDeadline(time.Now().Add(d))
 }
 
@@ -100,31 +114,34 @@ func (c *Conn) ReadBlock(size int) (*buf.Block, int, error) {
 	return c.take()
 }
 
-// SendReadBlock sends out and then reads as ReadBlock does, in one wait. It is
-// for a kept-alive connection: with probe it first looks whether the peer has
-// spoken or closed, which is ErrStale. wrote tells whether any byte of out may
-// have reached the peer.
-func (c *Conn) SendReadBlock(out []byte, size int, probe bool) (b *buf.Block, n int, wrote bool, err error) {
-	c.out, c.size, c.sending = out, size, toSend
+// SendReadBlock sends out and then reads as ReadBlock does, in one wait. held is
+// the block that out lies in, or nil; it is given back as soon as the kernel has
+// out, so that the wait holds no buffer. It is for a kept-alive connection: with
+// probe it first looks whether the peer has spoken or closed, which is ErrStale.
+// wrote tells whether any byte of out may have reached the peer.
+func (c *Conn) SendReadBlock(out []byte, held *buf.Block, size int, probe bool) (b *buf.Block, n int, wrote bool, err error) {
+	c.out, c.held, c.size, c.sending = out, held, size, toSend
 	if probe {
 		c.sending = toProbe
 	}
 	err = c.raw.Read(c.send)
 	wrote = c.sending >= sent
-	rest := c.out
-	c.out = nil
-	if err != nil {
-		return nil, 0, wrote, err
-	}
-	if c.sending == partial {
-		if _, err := c.Write(rest); err != nil {
-			return nil, 0, true, err
+	if err == nil && c.sending == partial {
+		if _, err = c.Write(c.out); err == nil {
+			c.dropOut()
+			b, n, err = c.ReadBlock(size)
 		}
-		b, n, err = c.ReadBlock(size)
-		return b, n, true, err
+	} else if err == nil {
+		b, n, err = c.take()
 	}
-	b, n, err = c.take()
+	c.dropOut()
 	return b, n, wrote, err
+}
+
+// dropOut gives the block of what was sent back.
+func (c *Conn) dropOut() {
+	c.held.Put()
+	c.out, c.held = nil, nil
 }
 
 func (c *Conn) take() (*buf.Block, int, error) {
@@ -171,6 +188,7 @@ func (c *Conn) trySend(fd uintptr) bool {
 		// The wait began before this write, so that no answer to it can be
 		// missed.
 		c.sending = sent
+		c.dropOut()
 		return false
 	case err == nil || err == syscall.EAGAIN:
 		c.out, c.sending = c.out[max(n, 0):], partial
@@ -202,7 +220,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.TCPConn.SetReadDeadline(t)
 }
 
-// SetWriteDeadline sets the deadline and forgets what ArmWrite had armed.
+// SetWriteDeadline sets the deadline and forgets what was armed for the write timeout.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.writeDue = 0
 	return c.TCPConn.SetWriteDeadline(t)

@@ -62,18 +62,18 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write writes all of p. Within a turn of Loop it goes to the kernel directly
 // and waits only for what the kernel does not take at once.
-func (c *Conn) Write(p []byte) (int, error) {
-	if c.fd < 0 || len(p) == 0 {
-		return c.TCPConn.Write(p)
+func (c *Conn) Write(p []byte) (n int, err error) {
+	if c.fd >= 0 && len(p) > 0 {
+		n, err = write(c.fd, p)
+		switch {
+		case n == len(p):
+			return n, nil
+		case err != nil && err != syscall.EAGAIN:
+			return 0, os.NewSyscallError("write", err)
+		}
+		n = max(n, 0)
 	}
-	n, err := write(c.fd, p)
-	switch {
-	case n == len(p):
-		return n, nil
-	case err != nil && err != syscall.EAGAIN:
-		return 0, os.NewSyscallError("write", err)
-	}
-	n = max(n, 0)
+	c.armWrite()
 	m, err := c.TCPConn.Write(p[n:])
 	return n + m, err
 }

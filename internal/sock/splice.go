@@ -89,6 +89,7 @@ func Splice(dst, src *Conn, n int64, before func()) (moved int64, fromSource boo
 		if s.err != nil {
 			return moved, true, s.err
 		}
+		dst.armWrite()
 		for p.held > 0 {
 			s.n = 0
 			if err := dst.raw.Write(pump); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/h1/syntax"
@@ -25,8 +26,8 @@ type Client struct {
 
 var _ l7.Forwarder = (*Client)(nil)
 
-// silence is how long the upstream may be silent before the client is looked
-// at, and again after each such while.
+// silence is how long the upstream may be silent, at the least, before the
+// client is looked at, and again after each such while; twice that at the most.
 const silence = time.Second
 
 // Kong's words for what an upstream can do wrong.
@@ -40,9 +41,9 @@ const (
 
 var (
 	errDeparted  = errors.New("the client closed its side while the upstream was silent")
-	errNoContent = errors.New("the upstream closed the connection without an answer")
 	errTruncated = errors.New("the upstream closed the connection within its answer")
 	errSurprise  = errors.New("the upstream switched protocols unasked")
+	errInterims  = errors.New("the upstream sent too many interim answers")
 )
 
 // Forward sends the exchange to an endpoint of its route's service and streams
@@ -59,6 +60,7 @@ func (c *Client) Forward(x *l7.Exchange) error {
 		if !err.Retryable || n >= leg.service.Tries {
 			return err
 		}
+		c.Metrics.UpstreamRetries.Inc()
 	}
 }
 
@@ -76,9 +78,11 @@ type leg struct {
 	endpoint *upstream.Endpoint
 	conn     *upstream.Conn
 	framing  syntax.Framing
-	now      int64   // sock.Now when the try, or its last wait, began
-	whole    []byte  // the request's content, if all of it is here
-	upload   *upload // the request's content on its way, or nil
+	now      int64      // sock.Now when the try, or its last wait, began
+	request  []byte     // what is to be sent: head, and content if all of it is here
+	held     *buf.Block // the block request lies in; nil once it is sent
+	whole    []byte     // the request's content, if all of it is here
+	upload   *upload    // the request's content on its way, or nil
 }
 
 // try sends the request to one endpoint and brings its answer back.
@@ -92,7 +96,9 @@ func (l *leg) try() *l7.Error {
 		l.now = sock.Now()
 	}
 	record := l.x.AddTry(l.endpoint.Addr, l.now)
-	l.client.Metrics.UpstreamTries.Inc()
+	if l.x.RunUpstreamHooks() == l7.Done {
+		return l.x.Err() // nil: a hook has replied
+	}
 	err := l.exchange(record)
 	record.Err = err
 	return err
@@ -140,6 +146,7 @@ func (l *leg) exchange(record *l7.Try) *l7.Error {
 			l.now = sock.Now()
 			record.Latency = time.Duration(l.now - record.Started)
 		}
+		l.conn.Socket().SetWriteTimeout(l.service.WriteTimeout)
 		reused := l.conn.Reused()
 		err := l.roundTrip()
 		if err == nil || !reused || !errors.Is(err.Err, sock.ErrStale) {
@@ -152,6 +159,7 @@ func (l *leg) exchange(record *l7.Try) *l7.Error {
 // roundTrip sends the request on l.conn and delivers the answer. It gives the
 // connection back or closes it.
 func (l *leg) roundTrip() *l7.Error {
+	defer l.abandon()
 	answer, err := l.send()
 	if err == nil {
 		err = l.receive(answer)
@@ -163,7 +171,7 @@ func (l *leg) roundTrip() *l7.Error {
 		l.upload = nil
 		// An answer that is complete makes what is left of the request moot;
 		// the engine closes the client's connection then.
-		if clientErr := up.stop(l.conn); clientErr != nil && (err == nil || err.Side == l7.SideUpstream) {
+		if clientErr := up.stop(l.conn); clientErr != nil && err != nil && err.Side == l7.SideUpstream {
 			err = clientErr
 		}
 		reuse = reuse && up.complete
@@ -177,19 +185,38 @@ func (l *leg) roundTrip() *l7.Error {
 	return err
 }
 
-// await reads the next bytes of the answer. It bounds the upstream's silence by
-// the service's read_timeout and looks at the client every so often. first, if
-// not nil, is done in place of the first read.
-func (l *leg) await(size int, first func() (answer, bool, error)) (a answer, wrote bool, err error) {
+// abandon ends what a panic in a hook has left behind; otherwise nothing is.
+func (l *leg) abandon() {
+	if l.conn == nil {
+		return
+	}
+	if l.upload != nil {
+		_ = l.upload.stop(l.conn)
+	}
+	l.conn.Close()
+}
+
+// await sends the request, if that is still to be done, and reads the next bytes
+// of the answer. It bounds the upstream's silence by the service's read_timeout
+// and looks at the client every so often.
+func (l *leg) await(size int) (a answer, wrote bool, err error) {
 	began := l.now
 	socket := l.conn.Socket()
 	wrote = true
 	for now := began; ; now = sock.Now() {
 		left := l.service.ReadTimeout - time.Duration(now-began)
-		socket.ArmRead(now, min(left, silence))
-		if first != nil {
-			a, wrote, err = first()
-			first = nil
+		if left > 2*silence {
+			socket.ArmReadWithin(now, silence, 2*silence)
+		} else {
+			socket.ArmRead(now, left)
+		}
+		if up := l.upload; up != nil && up.failed() {
+			return a, wrote, os.ErrDeadlineExceeded // its interrupt may have come before the deadline was armed
+		}
+		if l.held != nil {
+			held := l.held
+			l.held = nil
+			a.block, a.to, wrote, err = l.conn.SendReadBlock(l.request, held, size, l.replayable())
 		} else {
 			a.block, a.to, err = l.conn.ReadBlock(size)
 		}

@@ -12,12 +12,16 @@ import (
 	"github.com/bulwark-edge/bulwark/l7/h1/syntax"
 )
 
+// maxInterims bounds the interim heads (1xx) of one answer, so that an upstream
+// cannot keep an exchange open by them for ever.
+const maxInterims = 32
+
 // receive reads heads until the final one and streams the answer to the wire.
 // It takes a over.
 func (l *leg) receive(a answer) *l7.Error {
 	defer func() { a.release() }()
 	x := l.x
-	for {
+	for interims := 0; ; {
 		end, err := l.readHead(&a)
 		if err != nil {
 			return err
@@ -33,6 +37,9 @@ func (l *leg) receive(a answer) *l7.Error {
 		case status == http.StatusSwitchingProtocols:
 			return l.tunnel(&a)
 		case status < 200:
+			if interims++; interims > maxInterims {
+				return l.protocolError(errInterims)
+			}
 			if err := l.interim(); err != nil {
 				return err
 			}
@@ -84,7 +91,7 @@ func (a *answer) empty() bool { return a.from == a.to }
 // more reads further bytes behind those in a.
 func (l *leg) more(a *answer) error {
 	l.now = sock.Now()
-	next, _, err := l.await(answerSize, nil)
+	next, _, err := l.await(answerSize)
 	if err != nil {
 		return err
 	}
@@ -200,7 +207,7 @@ func (l *leg) next(a *answer, left int64) error {
 		size = buf.Medium
 	}
 	l.now = sock.Now()
-	got, _, err := l.await(size, nil)
+	got, _, err := l.await(size)
 	if err == io.EOF {
 		return errTruncated
 	}
@@ -212,10 +219,9 @@ func (l *leg) next(a *answer, left int64) error {
 }
 
 func (l *leg) splice(s l7.Splicer, left int64) error {
-	socket := l.conn.Socket()
-	moved, fromSource, err := s.Splice(socket, left, func() {
-		socket.ArmRead(sock.Now(), l.service.ReadTimeout)
-	})
+	// The closure captures no leg, which therefore can live on the stack.
+	socket, timeout := l.conn.Socket(), l.service.ReadTimeout
+	moved, fromSource, err := s.Splice(socket, left, func() { socket.ArmRead(sock.Now(), timeout) })
 	l.x.Sent += moved
 	switch {
 	case err == nil:
@@ -328,7 +334,7 @@ func (l *leg) contentError(err error) *l7.Error {
 		return e
 	}
 	e = l.sendError(err, true)
-	e.Retryable = false
+	e.Retryable, e.Err = false, err // nor is the connection's age to blame
 	if errors.Is(err, errTruncated) {
 		e.Reason = l7.ReasonUpstreamClosed
 	}

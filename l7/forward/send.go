@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/bulwark-edge/bulwark/internal/buf"
@@ -33,30 +34,22 @@ const headRoom = 1 << 10
 // and a small content at once.
 const answerSize = buf.Medium
 
-// send runs the Upstream hooks, writes the request, and waits for the first
-// bytes of an answer.
+// send writes the request and waits for the first bytes of an answer.
 func (l *leg) send() (answer, *l7.Error) {
 	x := l.x
-	if err := l.runHooks(); err != nil {
-		return answer{}, err
-	}
-	out := buf.Get(x.Req.HeadSize + headRoom)
-	defer out.Put()
-	head := l.appendHead(out.B[:0])
+	held := buf.Get(x.Req.HeadSize + headRoom)
+	head := l.appendHead(held.B[:0])
 	if body := x.Req.Body; body != nil && l.whole == nil {
 		if w, ok := body.(l7.WholeBody); ok {
 			l.whole, _ = w.Whole()
 		}
 		if l.whole == nil {
+			defer held.Put()
 			return l.sendStreaming(head)
 		}
 	}
-	head = append(head, l.whole...)
-	l.conn.Socket().ArmWrite(l.now, l.service.WriteTimeout)
-	a, wrote, err := l.await(answerSize, func() (a answer, wrote bool, err error) {
-		a.block, a.to, wrote, err = l.conn.SendReadBlock(head, answerSize, l.replayable())
-		return a, wrote, err
-	})
+	l.request, l.held = append(head, l.whole...), held
+	a, wrote, err := l.await(answerSize)
 	if err != nil {
 		return a, l.sendError(err, wrote)
 	}
@@ -70,23 +63,15 @@ func (l *leg) sendStreaming(head []byte) (answer, *l7.Error) {
 	if l.conn.Reused() && socket.Departed() {
 		return answer{}, l.sendError(sock.ErrStale, false)
 	}
-	socket.ArmWrite(sock.Now(), l.service.WriteTimeout)
 	if _, err := l.conn.Write(head); err != nil {
 		return answer{}, l.sendError(err, true)
 	}
-	l.upload = startUpload(l.x.Req.Body, l.conn, l.x.Req.ContentLength, l.service.WriteTimeout)
-	a, wrote, err := l.await(answerSize, nil)
+	l.upload = startUpload(l.x.Req.Body, l.conn, l.x.Req.ContentLength)
+	a, wrote, err := l.await(answerSize)
 	if err != nil {
 		return a, l.sendError(err, wrote)
 	}
 	return a, nil
-}
-
-func (l *leg) runHooks() *l7.Error {
-	if l.x.RunUpstreamHooks() == l7.Done {
-		return l.x.Err()
-	}
-	return nil
 }
 
 // sendError says what it means that no answer came.
@@ -140,7 +125,7 @@ func (l *leg) appendHead(b []byte) []byte {
 	}
 	b = append(b, "\r\n"...)
 	for _, f := range x.HeaderToSend().Fields() {
-		if forwards(f.ID) && !x.Nominated(&f) {
+		if forwards(f.ID) && !x.Nominated(&f) && !impersonates(&f) {
 			b = syntax.AppendField(b, f.Name, f.Value)
 		}
 	}
@@ -161,6 +146,16 @@ func forwards(id l7.FieldID) bool {
 		return false
 	}
 	return true
+}
+
+// impersonates reports whether a field's name is, with dashes in place of its
+// underscores, one that is not passed on. Servers that hand fields to programs
+// as variables (CGI, WSGI) cannot tell the two apart.
+func impersonates(f *l7.Field) bool {
+	if f.ID != l7.FieldOther || strings.IndexByte(f.Name, '_') < 0 {
+		return false
+	}
+	return !forwards(l7.LookupField(strings.ReplaceAll(f.Name, "_", "-")))
 }
 
 // appendForwarded appends what tells the upstream about the client's leg. What

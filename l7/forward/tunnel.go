@@ -38,6 +38,7 @@ func (l *leg) tunnel(a *answer) *l7.Error {
 		return l.clientError(err)
 	}
 	x.Sent += int64(len(a.view()))
+	l.conn.Socket().SetWriteTimeout(0) // the tunnel has deadlines of its own
 	t := &tunnel{idle: l.service.ReadTimeout, client: client, upstream: l.conn}
 	t.lastActive.Store(sock.Now())
 	x.Sent += t.run()

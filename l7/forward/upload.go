@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/buf"
-	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/h1/syntax"
 	"github.com/bulwark-edge/bulwark/upstream"
@@ -22,19 +21,22 @@ type upload struct {
 	body    l7.RequestBody
 	conn    *upstream.Conn
 	chunked bool
-	timeout time.Duration // of one write
 
 	done     chan struct{}
+	ending   atomic.Bool // the client's side has ended, well or not
 	broken   atomic.Bool // the client's side has failed
 	complete bool        // all was sent; valid after done
 	err      *l7.Error   // the client's doing; valid after done
 }
 
-func startUpload(body l7.RequestBody, conn *upstream.Conn, length int64, timeout time.Duration) *upload {
-	u := &upload{body: body, conn: conn, chunked: length < 0, timeout: timeout, done: make(chan struct{})}
+func startUpload(body l7.RequestBody, conn *upstream.Conn, length int64) *upload {
+	u := &upload{body: body, conn: conn, chunked: length < 0, done: make(chan struct{})}
 	go u.run()
 	return u
 }
+
+// endGrace is how long an upload whose content has ended may take to say so.
+const endGrace = 10 * time.Millisecond
 
 // stop ends the upload, wherever it is, and returns what the client did wrong.
 func (u *upload) stop(conn *upstream.Conn) *l7.Error {
@@ -43,10 +45,21 @@ func (u *upload) stop(conn *upstream.Conn) *l7.Error {
 		return u.err
 	default:
 	}
+	if u.ending.Load() {
+		// The upstream may answer before our last write has even returned.
+		t := time.NewTimer(endGrace)
+		defer t.Stop()
+		select {
+		case <-u.done:
+			return u.err
+		case <-t.C:
+		}
+	}
 	u.body.Stop()
 	conn.Close() // an upstream that got half a request is of no further use
 	<-u.done
-	return nil
+	u.complete = false // whatever it says: conn is closed
+	return u.err
 }
 
 // failed reports whether the client's side has failed.
@@ -66,16 +79,22 @@ func (u *upload) run() {
 	}
 }
 
-// chunkFrame is the room in front of and behind a chunk's data: a size of up
-// to eight digits and two line ends.
-const chunkFrame = 10 + 2
+// The room in front of and behind a chunk's data: a size of up to eight digits
+// with a line end, and a line end.
+const (
+	chunkHead = 8 + 2
+	chunkTail = 2
+)
 
 func (u *upload) copy() error {
 	b := buf.Get(uploadBlock)
 	defer b.Put()
-	data := b.B[10 : len(b.B)-2]
+	data := b.B[chunkHead : len(b.B)-chunkTail]
 	for {
 		n, err := u.body.Read(data)
+		if err != nil {
+			u.ending.Store(true)
+		}
 		if n > 0 {
 			if werr := u.write(b.B, n); werr != nil {
 				return werr
@@ -90,18 +109,17 @@ func (u *upload) copy() error {
 	}
 }
 
-// write sends the n bytes of content that stand at offset 10 of block, framed
-// in place if the body is chunked.
+// write sends the n bytes of content that stand behind chunkHead bytes of block,
+// framed in place if the body is chunked.
 func (u *upload) write(block []byte, n int) error {
-	out := block[10 : 10+n]
+	out := block[chunkHead : chunkHead+n]
 	if u.chunked {
-		var size [10]byte
+		var size [chunkHead]byte
 		line := syntax.AppendChunkSize(size[:0], n)
-		copy(block[10-len(line):], line)
-		copy(block[10+n:], "\r\n")
-		out = block[10-len(line) : 10+n+2]
+		copy(block[chunkHead-len(line):], line)
+		copy(block[chunkHead+n:], "\r\n")
+		out = block[chunkHead-len(line) : chunkHead+n+chunkTail]
 	}
-	u.conn.Socket().ArmWrite(sock.Now(), u.timeout)
 	_, err := u.conn.Write(out)
 	return err
 }
@@ -115,7 +133,6 @@ func (u *upload) finish(block []byte) error {
 	for _, f := range u.body.Trailer().Fields() {
 		out = syntax.AppendField(out, f.Name, f.Value)
 	}
-	u.conn.Socket().ArmWrite(sock.Now(), u.timeout)
 	_, err := u.conn.Write(append(out, "\r\n"...))
 	return err
 }

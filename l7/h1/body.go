@@ -46,7 +46,7 @@ func (b *body) begin(c *conn, length int64) {
 
 // Read returns content as it arrives.
 func (b *body) Read(p []byte) (int, error) {
-	if b.err != nil {
+	if b.err != nil || len(p) == 0 {
 		return 0, b.err
 	}
 	n, err := b.next(p)
@@ -187,10 +187,14 @@ const settleTime = time.Second
 // settle brings the connection to the end of the content and reports whether it
 // is there.
 func (b *body) settle() bool {
+	c := b.c
 	if b.ended {
+		if b.stopped.Load() {
+			// Stop came too late to stop anything, but has interrupted reads.
+			_ = c.socket.SetReadDeadline(time.Time{})
+		}
 		return true
 	}
-	c := b.c
 	if b.err != nil || b.stopped.Load() || c.expect == expectMoot || !c.wire.keep || b.left > settleBytes {
 		return false
 	}
@@ -222,7 +226,6 @@ func (c *conn) sendContinue() error {
 		return nil
 	}
 	c.expect = expectSent
-	c.socket.ArmWrite(sock.Now(), c.settings.WriteTimeout)
 	if _, err := io.WriteString(c.Conn, continueLine); err != nil {
 		return errCut
 	}

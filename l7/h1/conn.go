@@ -30,11 +30,13 @@ type Settings struct {
 	Requests      int           // requests on one connection
 }
 
-// Site is what serves one exchange: a listener's part of a snapshot. It is held
-// from the first byte of a head to the end of the exchange.
+// Site is what serves an exchange: a listener's part of a snapshot. It is held
+// from the first byte of a head to the end of the exchange, and on while the
+// next request follows within some seconds and the site stays current.
 type Site interface {
 	l7.Handler
 	Settings() *Settings
+	Current() bool // whether no newer snapshot serves
 	Release()
 }
 
@@ -60,7 +62,8 @@ type conn struct {
 	socket   *sock.Conn
 	count    *telemetry.Listener
 	settings *Settings
-	site     Site         // from the first byte of a head to the end of its exchange
+	site     Site         // held, see Site; nil: none is
+	now      int64        // sock.Now when the last exchange ended
 	x        *l7.Exchange // from the end of a head to the end of its exchange
 	served   int          // requests so far
 	stage    waitStage
@@ -111,9 +114,7 @@ func (c *conn) close() {
 	if c.x != nil {
 		c.x.Release()
 	}
-	if c.site != nil {
-		c.site.Release()
-	}
+	c.dropSite()
 	if c.lingers && !c.aborted.Load() {
 		c.linger()
 	}
@@ -127,6 +128,7 @@ func (c *conn) serve() {
 	site := c.server.Acquire(c.Listener)
 	c.settings = site.Settings()
 	site.Release()
+	c.socket.SetWriteTimeout(c.settings.WriteTimeout)
 	c.socket.ArmRead(sock.Now(), c.settings.HeaderTimeout)
 	turn := c.turn
 	for {
@@ -168,8 +170,9 @@ func (c *conn) turn() (stop bool) {
 	}
 }
 
-// firstWait is how long a connection waits for its next request before the
-// socket is looked at again; see sock.Conn.Loop.
+// firstWait is how long a connection waits for its next request, at the least,
+// before the socket is looked at again, and twice that at the most; see
+// sock.Conn.Loop.
 const firstWait = time.Second
 
 // drainGrace is how long a connection still waits for a request that is on its
@@ -187,14 +190,26 @@ const (
 
 // enterIdle makes the connection one that waits for a request. It reports
 // false if a drain does not let it wait.
-func (c *conn) enterIdle() bool {
+//
+// A busy connection must not pay for being idle: only one that waits for its
+// first request, or for longer than firstWait, counts as waiting and is woken by
+// a drain; the others look for themselves when that time is over.
+func (c *conn) enterIdle() (wait bool) {
 	c.dropInput()
-	c.count.Waiting.Inc()
-	c.waiting = true
-	if c.served > 0 && c.stage == waitFirst {
-		c.socket.ArmRead(sock.Now(), min(firstWait, c.settings.IdleTimeout))
+	switch {
+	case c.stage == waitDrain:
+		return true
+	case c.served > 0 && c.stage == waitFirst:
+		if most := 2 * firstWait; most < c.settings.IdleTimeout {
+			c.socket.ArmReadWithin(c.now, firstWait, most)
+		} else {
+			c.socket.ArmRead(c.now, c.settings.IdleTimeout)
+		}
+		return !c.Draining()
 	}
-	return c.Idle(true) || c.stage == waitDrain
+	c.waiting = true
+	c.count.Waiting.Inc()
+	return c.Idle(true)
 }
 
 func (c *conn) leaveIdle() {
@@ -215,13 +230,21 @@ func (c *conn) waitLonger(err error) bool {
 	if c.Draining() {
 		return c.graceOnce()
 	}
-	left := c.settings.IdleTimeout - firstWait
+	left := c.settings.IdleTimeout - 2*firstWait
 	if c.stage != waitFirst || c.served == 0 || left <= 0 {
 		return false
 	}
 	c.stage = waitIdle
+	c.dropSite()
 	c.socket.ArmRead(sock.Now(), left)
 	return true
+}
+
+func (c *conn) dropSite() {
+	if c.site != nil {
+		c.site.Release()
+		c.site = nil
+	}
 }
 
 // graceOnce starts the last wait of a connection that drains.
@@ -255,9 +278,11 @@ func (c *conn) tryInput() error {
 // byte ends the connection's idle time; from then on the site is held.
 func (c *conn) tryHead() bool {
 	c.stage = waitFirst
-	if c.site == nil {
+	if c.site == nil || !c.site.Current() {
+		c.dropSite()
 		c.site = c.server.Acquire(c.Listener)
 		c.settings = c.site.Settings()
+		c.socket.SetWriteTimeout(c.settings.WriteTimeout)
 	}
 	start, end, err := syntax.FindRequestHead(c.block.B[c.from:c.to], c.seen, &c.settings.Limits)
 	if end == 0 {
@@ -272,7 +297,7 @@ func (c *conn) tryHead() bool {
 // serveBlocking goes on where a turn could not, and reports whether the
 // connection goes back to the loop.
 func (c *conn) serveBlocking() bool {
-	if c.waiting { // a drain ended the loop
+	if c.x == nil && c.from == c.to { // a drain ended the loop
 		c.leaveIdle()
 		return c.graceOnce()
 	}
@@ -336,7 +361,8 @@ func (c *conn) readMore(now int64, timeout time.Duration) error {
 func (c *conn) begin(start, end int) error {
 	c.x = l7.NewExchange()
 	c.x.Conn, c.x.Wire = &c.Info, c
-	head := string(c.block.B[start:end])
+	var head string
+	head, c.x.ID = c.takeHead(start, end)
 	c.from = end
 	c.served++
 	r := &c.x.Req
@@ -357,15 +383,25 @@ func (c *conn) begin(start, end int) error {
 	return nil
 }
 
+// takeHead returns the head at block[start:end] and a new request id. Both are
+// cut from one string where the id can be written behind the head.
+func (c *conn) takeHead(start, end int) (head, id string) {
+	if end < c.to || end+l7.IDDigits > len(c.block.B) {
+		return string(c.block.B[start:end]), l7.NewID()
+	}
+	l7.PutID(c.block.B[end:])
+	s := string(c.block.B[start : end+l7.IDDigits])
+	return s[:end-start], s[end-start:]
+}
+
 // exchange serves the exchange that has begun and reports whether the
 // connection may carry another one.
 func (c *conn) exchange() (again bool) {
 	c.site.Serve(c.x)
 	again = c.finish(c.x.Req.Body != nil)
+	c.now = c.x.Ended()
 	c.x.Release()
 	c.x = nil
-	c.site.Release()
-	c.site = nil
 	return again
 }
 
@@ -386,7 +422,7 @@ func (c *conn) finish(hadBody bool) (again bool) {
 func (c *conn) refuse(err error) {
 	if c.x == nil {
 		c.x = l7.NewExchange()
-		c.x.Conn, c.x.Wire = &c.Info, c
+		c.x.Conn, c.x.Wire, c.x.ID = &c.Info, c, l7.NewID()
 	}
 	if c.x.Req.Proto == 0 {
 		c.x.Req.Proto = l7.HTTP11

@@ -9,6 +9,7 @@ func (c *conn) Tunnel() (l7.Tunnel, error) {
 	}
 	c.wire.drop()
 	c.wire.taken = true
+	c.socket.SetWriteTimeout(0) // a tunnel has deadlines of its own
 	return &tunnel{conn: c}, nil
 }
 

@@ -223,7 +223,6 @@ func (c *conn) Flush() error {
 }
 
 func (c *conn) send(p []byte) error {
-	c.socket.ArmWrite(sock.Now(), c.settings.WriteTimeout)
 	if c.aborted.Load() {
 		return errGone(os.ErrClosed)
 	}
@@ -290,11 +289,7 @@ func (c *conn) Splice(src *sock.Conn, n int64, progress func()) (moved int64, fr
 	if err := c.Flush(); err != nil {
 		return 0, false, err
 	}
-	before := func() {
-		progress()
-		c.socket.ArmWrite(sock.Now(), c.settings.WriteTimeout)
-	}
-	moved, fromSource, err = sock.Splice(c.socket, src, n, before)
+	moved, fromSource, err = sock.Splice(c.socket, src, n, progress)
 	w.left -= moved
 	if err != nil && !fromSource {
 		err = errGone(err)

@@ -32,6 +32,17 @@ func (c Catalog) Schema(plugin string) (*schema.Type, bool) {
 	return nil, false
 }
 
+// Allows reports whether a plugin may be limited to an entity; see
+// plugins.Kind.Allows.
+func (c Catalog) Allows(plugin, scope string) bool {
+	for i := range c {
+		if c[i].Name == plugin {
+			return c[i].Allows(scope)
+		}
+	}
+	return false
+}
+
 // Names returns the names of the kinds in the order they run.
 func (c Catalog) Names() []string {
 	names := make([]string, len(c))

@@ -50,8 +50,12 @@ func New(cfg Config, _ plugins.Env) (any, error) {
 // Request keeps the id that came with the request, or makes one.
 func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 	id, ok := x.Req.Header.Get(p.header)
-	if !ok || id == "" {
+	switch {
+	case !ok || id == "":
 		id = p.make(x)
+		x.UpstreamHeader().Set(p.header, id)
+	case x.Nominated(&l7.Field{Name: p.header}):
+		// A client must not hide the id by naming it in Connection.
 		x.UpstreamHeader().Set(p.header, id)
 	}
 	p.id.Set(x, id)

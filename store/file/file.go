@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,12 +27,13 @@ const maxDelay = 2 * time.Second
 // Store is a declarative file. Safe for concurrent use.
 type Store struct {
 	path  string
+	abs   string
 	kinds config.Kinds
 	log   *slog.Logger
 
 	mu    sync.Mutex
-	files map[string]bool // absolute paths that a change is told of
-	wake  chan struct{}   // files has changed
+	files map[string]string // the files that a change is told of, by absolute path, and their marks when they were last read or told of
+	wake  chan struct{}     // files has changed
 }
 
 // New returns the store of the file at path.
@@ -40,35 +42,48 @@ func New(path string, kinds config.Kinds, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding %q: %w", path, err)
 	}
-	return &Store{path: path, kinds: kinds, log: log, files: map[string]bool{abs: true}, wake: make(chan struct{}, 1)}, nil
+	return &Store{
+		path: path, abs: abs, kinds: kinds, log: log,
+		files: map[string]string{abs: mark(abs)}, wake: make(chan struct{}, 1),
+	}, nil
 }
 
 // Load reads the file. Every error in it is reported at once.
 func (s *Store) Load() (*config.Config, error) {
-	src, err := os.ReadFile(s.path)
+	// Marks are taken before a file is read: what is written meanwhile makes
+	// another one.
+	read := map[string]string{s.abs: mark(s.abs)}
+	cfg, err := s.load(func(name string) ([]byte, error) {
+		if abs, err := filepath.Abs(name); err == nil {
+			read[abs] = mark(abs)
+		}
+		return os.ReadFile(name)
+	})
+	s.follow(read, err != nil)
+	return cfg, err
+}
+
+func (s *Store) load(readFile func(string) ([]byte, error)) (*config.Config, error) {
+	src, err := readFile(s.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("reading the configuration: %w: create the file, or name another one", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	cfg, err := config.Load(src, s.kinds, config.Origin{Path: s.path})
-	if err != nil {
-		return nil, err
-	}
-	s.follow(cfg.Files)
-	return cfg, nil
+	return config.Load(src, s.kinds, config.Origin{Path: s.path, ReadFile: readFile})
 }
 
-// follow adds the files that the configuration refers to.
-func (s *Store) follow(files []string) {
+// follow makes the files that were read those that a change is told of. After
+// an error the earlier ones stay among them, and one that is missing may be the
+// very one that must come.
+func (s *Store) follow(read map[string]string, keep bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	abs, _ := filepath.Abs(s.path) // New has shown that this succeeds
-	s.files = map[string]bool{abs: true}
-	for _, f := range files {
-		s.files[f] = true
+	if !keep {
+		clear(s.files)
 	}
+	maps.Copy(s.files, read)
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -76,8 +91,9 @@ func (s *Store) follow(files []string) {
 }
 
 // Watch calls changed after the file, or one it refers to, was written,
-// replaced or renamed, until ctx ends. It watches directories, so that a file
-// that is swapped for another, or reached by a link that is, is noticed too.
+// replaced or renamed since it was read, until ctx ends. It watches
+// directories, so that a file that is swapped for another, or reached by a link
+// that is, is noticed too.
 func (s *Store) Watch(ctx context.Context, changed func()) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -85,36 +101,51 @@ func (s *Store) Watch(ctx context.Context, changed func()) error {
 	}
 	defer w.Close()
 	s.watchAll(w)
-	marks := s.marks()
-	rest := time.NewTimer(time.Hour)
-	rest.Stop()
+	rest := time.NewTimer(0) // what changed before the watch began
 	defer rest.Stop()
 	var first time.Time // of the events not told yet
+	wait := func() {
+		if first.IsZero() {
+			first = time.Now()
+		}
+		rest.Reset(min(debounce, max(0, maxDelay-time.Since(first))))
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.wake:
 			s.watchAll(w)
-			marks = s.marks()
+			wait()
 		case err := <-w.Errors:
 			s.log.Warn("watching the configuration", "error", err.Error())
+			wait() // events may have been lost
 		case _, ok := <-w.Events:
 			if !ok {
 				return nil
 			}
-			if first.IsZero() {
-				first = time.Now()
-			}
-			rest.Reset(min(debounce, max(0, maxDelay-time.Since(first))))
+			wait()
 		case <-rest.C:
 			first = time.Time{}
-			if now := s.marks(); now != marks {
-				marks = now
+			if s.stale() {
 				changed()
 			}
 		}
 	}
+}
+
+// stale reports whether a file is another one than when it was last read or
+// told of, and from then on counts it as told of.
+func (s *Store) stale() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stale := false
+	for name, known := range s.files {
+		if now := mark(name); now != known {
+			s.files[name], stale = now, true
+		}
+	}
+	return stale
 }
 
 // watchAll watches the directory of every file, and that of what a link in its
@@ -133,16 +164,4 @@ func (s *Store) watchAll(w *fsnotify.Watcher) {
 			}
 		}
 	}
-}
-
-// marks tells the files apart from what they were: which file each name leads
-// to, its size and its time.
-func (s *Store) marks() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	names := make([]string, 0, len(s.files))
-	for f := range s.files {
-		names = append(names, f)
-	}
-	return fingerprint(names)
 }

@@ -70,12 +70,19 @@ func (s *Store) add(name string, pairs []*tls.Certificate) {
 // supports is taken.
 func (s *Store) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	pairs := s.find(strings.ToLower(hello.ServerName))
+	if len(pairs) == 1 {
+		return pairs[0], nil // the handshake says by itself if it cannot be used
+	}
+	// The configuration has settled the name; what the certificate says of it
+	// does not count.
+	nameless := *hello
+	nameless.ServerName = ""
 	for _, p := range pairs {
-		if hello.SupportsCertificate(p) == nil {
+		if nameless.SupportsCertificate(p) == nil {
 			return p, nil
 		}
 	}
-	return pairs[0], nil // the handshake says by itself why it cannot be used
+	return pairs[0], nil
 }
 
 func (s *Store) find(name string) []*tls.Certificate {

@@ -1,0 +1,7 @@
+//go:build !race
+
+package edge_test
+
+// mostAllocs is what a plain exchange may allocate, beyond the two strings of
+// its heads: nothing but a share of what is made now and then.
+const mostAllocs = 2.5

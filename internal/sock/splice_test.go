@@ -1,0 +1,166 @@
+package sock
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// relay is two connections: from <- feeder, and to -> drain.
+type relay struct {
+	from, to      *Conn
+	feeder, drain *net.TCPConn
+}
+
+func newRelay(t *testing.T) *relay {
+	t.Helper()
+	r := new(relay)
+	r.from, r.feeder = pair(t)
+	r.to, r.drain = pair(t)
+	return r
+}
+
+func TestSplice(t *testing.T) {
+	r := newRelay(t)
+	go func() {
+		_, _ = io.WriteString(r.feeder, large+"behind")
+	}()
+	got := make(chan bool)
+	go func() {
+		all := make([]byte, len(large))
+		_, err := io.ReadFull(r.drain, all)
+		got <- err == nil && string(all) == large
+	}()
+	turns := 0
+	moved, _, err := Splice(r.to, r.from, int64(len(large)), func() { turns++ })
+	if err != nil || moved != int64(len(large)) {
+		t.Fatalf("moved %d, %v", moved, err)
+	}
+	if !<-got {
+		t.Error("the bytes that arrived differ")
+	}
+	if turns < len(large)/pipeBytes {
+		t.Errorf("before was called %d times for %d bytes", turns, len(large))
+	}
+	// Not a byte too many was taken.
+	p := make([]byte, len("behind"))
+	if _, err := io.ReadFull(r.from, p); err != nil || string(p) != "behind" {
+		t.Errorf("what follows is %q, %v", p, err)
+	}
+}
+
+func TestSpliceNothing(t *testing.T) {
+	r := newRelay(t)
+	if moved, _, err := Splice(r.to, r.from, 0, func() { t.Error("before was called") }); moved != 0 || err != nil {
+		t.Errorf("moved %d, %v", moved, err)
+	}
+}
+
+func TestSpliceSourceEndsEarly(t *testing.T) {
+	r := newRelay(t)
+	send(t, r.feeder, "half")
+	r.feeder.Close()
+	moved, fromSource, err := Splice(r.to, r.from, 8, func() {})
+	if moved != 4 || !fromSource || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("moved %d, from source %v, %v", moved, fromSource, err)
+	}
+	expect(t, r.drain, "half")
+}
+
+func TestSpliceSourceReset(t *testing.T) {
+	r := newRelay(t)
+	_ = r.feeder.SetLinger(0)
+	r.feeder.Close()
+	_, fromSource, err := Splice(r.to, r.from, 8, func() {})
+	if !fromSource || err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("from source %v, %v, want the source's reset", fromSource, err)
+	}
+}
+
+func TestSpliceSourceSilent(t *testing.T) {
+	r := newRelay(t)
+	send(t, r.feeder, "half")
+	moved, fromSource, err := Splice(r.to, r.from, 8, func() { r.from.ArmRead(Now(), 50*time.Millisecond) })
+	if moved != 4 || !fromSource || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("moved %d, from source %v, %v", moved, fromSource, err)
+	}
+}
+
+func TestSpliceDestinationBroken(t *testing.T) {
+	r := newRelay(t)
+	_ = r.drain.SetLinger(0)
+	r.drain.Close()
+	await(t, "the reset has arrived", r.to.Departed)
+	send(t, r.feeder, "whole")
+	moved, fromSource, err := Splice(r.to, r.from, 5, func() {})
+	if moved != 0 || fromSource || err == nil {
+		t.Errorf("moved %d, from source %v, %v", moved, fromSource, err)
+	}
+}
+
+func TestSpliceDestinationStalls(t *testing.T) {
+	r := newRelay(t)
+	_ = r.to.SetDeadline(time.Time{})
+	_ = r.to.SetWriteBuffer(smallBuffer)
+	go func() { _, _ = io.WriteString(r.feeder, large) }()
+	moved, fromSource, err := Splice(r.to, r.from, int64(len(large)), func() { r.to.SetWriteTimeout(50 * time.Millisecond) })
+	if moved <= 0 || moved >= int64(len(large)) || fromSource || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("moved %d, from source %v, %v", moved, fromSource, err)
+	}
+	// What counts as moved is what the destination has.
+	r.to.TCPConn.Close()
+	got, err := io.Copy(io.Discard, r.drain)
+	if err != nil || got != moved {
+		t.Errorf("the destination got %d bytes, %v, want %d", got, err, moved)
+	}
+}
+
+// TestPipes shows that empty pipes are kept, and one that still holds bytes is
+// not: they would reach another connection.
+func TestPipes(t *testing.T) {
+	p, err := getPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.put()
+	idlePipes.mu.Lock()
+	kept := idlePipes.pipes[len(idlePipes.pipes)-1] == p
+	before := len(idlePipes.pipes)
+	idlePipes.mu.Unlock()
+	if !kept {
+		t.Error("an empty pipe was not kept")
+	}
+
+	p, err = getPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.held = 1
+	p.put()
+	idlePipes.mu.Lock()
+	after := len(idlePipes.pipes)
+	idlePipes.mu.Unlock()
+	if after != before-1 {
+		t.Errorf("%d pipes kept, want %d: one with bytes must be closed", after, before-1)
+	}
+
+	var taken []*pipe
+	for range maxIdlePipes + 8 {
+		p, err := getPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = append(taken, p)
+	}
+	for _, p := range taken {
+		p.put()
+	}
+	idlePipes.mu.Lock()
+	defer idlePipes.mu.Unlock()
+	if n := len(idlePipes.pipes); n != maxIdlePipes {
+		t.Errorf("%d pipes kept, want %d", n, maxIdlePipes)
+	}
+}
