@@ -41,6 +41,7 @@ check: static ## Linters, our own rules and unit tests, in under 3 minutes
 .PHONY: test
 test: deps static ## Everything, as CI runs it, in under 15 minutes
 	go test -race -timeout 12m ./...
+	go test -count=1 -run TestAllocations ./...
 	@$(MAKE) fuzz
 	@$(MAKE) reproducible
 

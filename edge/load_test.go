@@ -92,12 +92,17 @@ type load struct {
 	work   sync.WaitGroup
 }
 
+// keptFor is how many requests a client sends on a kept-alive connection: fewer
+// than node.limits.requests_per_connection, after which the edge would say
+// close.
+const keptFor = 5000
+
 // startLoad starts clients that keep their connection, and clients that open
 // one for each request.
 func startLoad(addr string, keeping, single int) *load {
 	l := &load{failed: make(chan error, 1)}
 	for range keeping {
-		l.work.Go(func() { l.client(addr, 1<<30, request) })
+		l.work.Go(func() { l.client(addr, keptFor, request) })
 	}
 	for range single {
 		l.work.Go(func() { l.client(addr, 1, "GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n") })
@@ -130,10 +135,14 @@ func (l *load) connection(addr string, n int, head string) error {
 			return nil
 		}
 		_ = c.SetDeadline(time.Now().Add(patience))
-		if _, err := ask(c, r, head); err != nil {
+		resp, err := ask(c, r, head)
+		if err != nil {
 			return err
 		}
 		l.done.Add(1)
+		if resp.Close {
+			return nil
+		}
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func checkExtra(t *testing.T, e *testkit.Edge) {
 // does, by a rename.
 func TestReloadFile(t *testing.T) {
 	dir := t.TempDir()
-	all := variants(dir, startOrigin(t))
+	all := variants(t.TempDir(), startOrigin(t)) // the logs are not beside the watched file
 	path := filepath.Join(dir, "bulwark.yaml")
 	write := func(i int) {
 		t.Helper()

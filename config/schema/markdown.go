@@ -22,7 +22,7 @@ func rows(b *strings.Builder, prefix string, fields []*Field) {
 		case f.Required:
 			def = "required"
 		}
-		cells := [...]string{"`" + prefix + f.Name + "`", f.typeName(), def, f.constraints(), f.Doc}
+		cells := [...]string{"`" + prefix + f.Name + "`", f.typeName(), def, f.constraints(), strings.ReplaceAll(f.Doc, "<", "&lt;")}
 		b.WriteByte('|')
 		for _, c := range cells {
 			b.WriteString(" " + strings.ReplaceAll(strings.ReplaceAll(c, "|", `\|`), "\n", " ") + " |")

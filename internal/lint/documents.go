@@ -3,6 +3,7 @@ package lint
 import (
 	"fmt"
 	"go/ast"
+	"go/token"
 	"io/fs"
 	"path"
 	"regexp"
@@ -103,6 +104,49 @@ func checkLimits(t *Tree, doc string) []string {
 		bad = append(bad, fmt.Sprintf("%s: the key %q of node.limits is missing", limitsFile, key))
 	}
 	return bad
+}
+
+// checkConstants finds constants in the table of those that are limits which
+// are not declared in the file the table links to.
+func checkConstants(t *Tree, doc string) []string {
+	var bad []string
+	for _, row := range tableRows(doc, "Constant") {
+		m := link.FindStringSubmatch(row[len(row)-1])
+		if m == nil {
+			bad = append(bad, fmt.Sprintf("%s: no link to the file of %s", limitsFile, row[0]))
+			continue
+		}
+		file := path.Join(path.Dir(limitsFile), m[1])
+		declared := t.constants(file)
+		for _, name := range quoted.FindAllStringSubmatch(row[0], -1) {
+			if _, local, ok := strings.Cut(name[1], "."); ok {
+				name[1] = local
+			}
+			if !declared[name[1]] {
+				bad = append(bad, fmt.Sprintf("%s: %s has no constant %q", limitsFile, file, name[1]))
+			}
+		}
+	}
+	return bad
+}
+
+// constants returns the names of the constants that a file declares.
+func (t *Tree) constants(name string) map[string]bool {
+	names := make(map[string]bool)
+	for _, f := range t.files(func(f *File) bool { return f.Path == name }) {
+		for _, decl := range f.AST.Decls {
+			gen, ok := decl.(*ast.GenDecl)
+			if !ok || gen.Tok != token.CONST {
+				continue
+			}
+			for _, spec := range gen.Specs {
+				for _, n := range spec.(*ast.ValueSpec).Names {
+					names[n.Name] = true
+				}
+			}
+		}
+	}
+	return names
 }
 
 var (

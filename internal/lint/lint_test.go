@@ -59,6 +59,7 @@ func rules(tree *Tree) map[string]func(*testing.T) []string {
 		"metric names":      func(*testing.T) []string { return checkMetricNames(tree) },
 		"glossary":          func(t *testing.T) []string { return checkGlossary(tree, words(t, tree)) },
 		"limits":            func(t *testing.T) []string { return checkLimits(tree, text(t, tree, limitsFile)) },
+		"limit constants":   func(t *testing.T) []string { return checkConstants(tree, text(t, tree, limitsFile)) },
 		"links":             func(*testing.T) []string { return checkLinks(tree) },
 	}
 }
@@ -217,6 +218,11 @@ var (
 			"config/node.go": "package config\ntype Limits struct {\n\tA int `json:\"a\" default:\"1\"`\n\tB int `json:\"b\" default:\"2\"`\n\tC int `json:\"c\" default:\"3\"`\n}",
 			limitsFile:       "| Key | Default |\n|---|---|\n| `a` | 1 |\n| `b` | `3` |\n| `d` | 1 |\n",
 		}, []string{`"b" is 3 by default, the code says 2`, `no key "d"`, `the key "c" of node.limits is missing`}},
+		{"limit constants", "limit constants", map[string]string{
+			"l7/a.go": "package l7\nconst most = 1\nconst (\n\tA = 2\n\tB = 3\n)\nvar other = 4",
+			limitsFile: "| Constant | Value | Bounds | Where |\n|---|---|---|---|\n| `most` | 1 | x | [l7/a.go](../l7/a.go) |\n" +
+				"| `l7.A` to `l7.B`, `other` | 2 | x | [l7/a.go](../l7/a.go) |\n| `A` | 2 | x | somewhere |\n",
+		}, []string{`l7/a.go has no constant "other"`, "no link to the file of `A`"}},
 		{"links", "links", map[string]string{
 			"docs/a.md": "[a](b.md#x) [c](../README.md) [d](https://example.com/) [e](#here) [f](none.md)\n```\n[g](no.md)\n```\n",
 			"docs/b.md": "", "README.md": "",

@@ -3,6 +3,7 @@ package testkit
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -115,7 +116,8 @@ func (c *client) read(s *step, expected string) string {
 			_ = closeWrite(c.conn)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return text() + "<silence>\n"
-		case errors.Is(err, syscall.ECONNRESET):
+		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
+			// Over TLS a mere end of the stream is as unfriendly as a reset.
 			return text() + actReset + "\n"
 		case asked && len(got) > before:
 			return text() + "<late>\n" // the script's client must half-close by itself

@@ -43,6 +43,6 @@
 //
 // Every script runs whole, byte by byte, with the bytes of each client section
 // split in two at every border, and with those of each answer split in two at
-// every border. All runs must agree. With -update the expectations are written anew by the whole
-// run.
+// every border; with -short only a part of these runs is done. All runs must
+// agree. With -update the expectations are written anew by the whole run.
 package testkit

@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
 )
 
 // script is a parsed golden script.
 type script struct {
-	archive *archive
+	archive *txtar.Archive
 	options map[string]string
 	config  string
 	steps   []step   // of the client, in order
@@ -45,8 +47,8 @@ const (
 
 // parseScript reads a script.
 func parseScript(src []byte) (*script, error) {
-	s := &script{archive: parseArchive(string(src)), options: make(map[string]string)}
-	for line := range strings.Lines(s.archive.comment) {
+	s := &script{archive: txtar.Parse(src), options: make(map[string]string)}
+	for line := range strings.Lines(string(s.archive.Comment)) {
 		if list, ok := strings.CutPrefix(strings.TrimSpace(line), "options:"); ok {
 			for o := range strings.SplitSeq(list, ",") {
 				name, value, _ := strings.Cut(strings.TrimSpace(o), "=")
@@ -57,9 +59,9 @@ func parseScript(src []byte) (*script, error) {
 			}
 		}
 	}
-	for i, f := range s.archive.sections {
-		if err := s.section(i, f.name, f.text); err != nil {
-			return nil, fmt.Errorf("reading section %d (%s): %w", i+1, f.name, err)
+	for i, f := range s.archive.Files {
+		if err := s.section(i, f.Name, string(f.Data)); err != nil {
+			return nil, fmt.Errorf("reading section %d (%s): %w", i+1, f.Name, err)
 		}
 	}
 	for i := range s.steps {
@@ -113,9 +115,9 @@ func (s *script) has(option string) bool {
 // expected returns the text of the section of a name; ok is false if there is
 // none.
 func (s *script) expected(name string) (text string, ok bool) {
-	for _, f := range s.archive.sections {
-		if f.name == name {
-			return f.text, true
+	for _, f := range s.archive.Files {
+		if f.Name == name {
+			return string(f.Data), true
 		}
 	}
 	return "", false
@@ -123,9 +125,9 @@ func (s *script) expected(name string) (text string, ok bool) {
 
 // setExpected writes the text of a section anew.
 func (s *script) setExpected(name, text string) {
-	for i, f := range s.archive.sections {
-		if f.name == name {
-			s.archive.sections[i].text = text
+	for i, f := range s.archive.Files {
+		if f.Name == name {
+			s.archive.Files[i].Data = []byte(text)
 		}
 	}
 }

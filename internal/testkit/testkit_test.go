@@ -118,17 +118,6 @@ func TestSplitsCoverEveryBorder(t *testing.T) {
 	}
 }
 
-func TestArchiveRoundTrip(t *testing.T) {
-	const src = "comment\n-- a --\none\n-- not a marker\n-- b --\n-- a --\ntwo\n"
-	a := parseArchive(src)
-	if got := string(a.format()); got != src {
-		t.Errorf("got %q, want %q", got, src)
-	}
-	if len(a.sections) != 3 || a.sections[0].text != "one\n-- not a marker\n" || a.sections[1].text != "" {
-		t.Errorf("sections are %q", a.sections)
-	}
-}
-
 func TestScriptErrors(t *testing.T) {
 	for _, src := range []string{
 		"options: no-such\n",

@@ -115,7 +115,12 @@ func (c *conn) close() {
 		c.x.Release()
 	}
 	c.dropSite()
-	if c.lingers && !c.aborted.Load() {
+	if c.aborted.Load() {
+		// Past TLS, whose closing alert would let the answer look complete.
+		_ = c.socket.Close()
+		return
+	}
+	if c.lingers {
 		c.linger()
 	}
 	_ = c.Conn.Close()
