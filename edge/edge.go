@@ -43,6 +43,8 @@ type Edge struct {
 	stop      context.CancelFunc
 	work      sync.WaitGroup // the janitor
 
+	reloading sync.Mutex // one Reload at a time; taken before mu
+
 	mu       sync.Mutex // one Apply at a time; guards what follows
 	status   *telemetry.StatusServer
 	statusAt config.Address
@@ -204,6 +206,8 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.reports.setDraining()
+	stop := context.AfterFunc(ctx, e.env.Upstreams.StopDialing)
+	defer stop()
 	e.listeners.Shutdown(ctx)
 	if s := e.current.Load(); s != nil {
 		s.release()

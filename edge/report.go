@@ -38,6 +38,8 @@ func (r *reports) record(err error, at time.Time) {
 // Reload loads a configuration and lets it serve. On error the old one serves
 // on, and /status tells the error until a later configuration is accepted.
 func (e *Edge) Reload(ctx context.Context, load func() (*config.Config, error)) error {
+	e.reloading.Lock() // what Compile adopts must not be retired before it is applied
+	defer e.reloading.Unlock()
 	err := e.reload(ctx, load)
 	if err != nil {
 		e.env.Metrics.ConfigReloadErrors.Inc()

@@ -146,8 +146,9 @@ func (x *Exchange) UpstreamHeader() *Header {
 	if !u.edited {
 		// What the client nominates is dropped here, so that it cannot make a
 		// field disappear that is added later.
+		any := x.Req.Header.NominatesAny()
 		for _, f := range x.Req.Header.Fields() {
-			if !x.Nominated(&f) {
+			if !any || !x.Req.Header.Nominates(&f) {
 				u.header.AddField(f)
 			}
 		}
@@ -156,17 +157,17 @@ func (x *Exchange) UpstreamHeader() *Header {
 	return &u.header
 }
 
-// Nominated reports whether the client's Connection field makes f a field of
-// its connection, which is not forwarded (RFC 9110 section 7.6.1). Once the
-// header was edited nothing is.
+// Nominates reports whether the client's Connection fields make any field one
+// of its connection, which is not forwarded (RFC 9110 section 7.6.1). Once the
+// header was edited none is any more.
+func (x *Exchange) Nominates() bool {
+	return !x.Upstream.edited && x.Req.Header.NominatesAny()
+}
+
+// Nominated reports whether the client's Connection fields make f a field of
+// its connection; see Nominates.
 func (x *Exchange) Nominated(f *Field) bool {
-	if x.Upstream.edited {
-		return false
-	}
-	if c, ok := x.Req.Header.Known(FieldConnection); !ok || c == "keep-alive" {
-		return false
-	}
-	return x.Req.Header.Nominates(f)
+	return x.Nominates() && x.Req.Header.Nominates(f)
 }
 
 // HeaderToSend returns what UpstreamHeader would, without a copy while nothing

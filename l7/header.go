@@ -119,6 +119,50 @@ func (h *Header) Del(name string) {
 	}
 }
 
+// NominatesAny reports whether a Connection field of h names a field that is
+// not the connection's own anyway.
+func (h *Header) NominatesAny() bool {
+	if h.seen&(1<<FieldConnection) == 0 {
+		return false
+	}
+	for i := range h.fields {
+		if h.fields[i].ID != FieldConnection {
+			continue
+		}
+		if v := h.fields[i].Value; v == "keep-alive" || v == "close" {
+			continue
+		}
+		for token := range strings.SplitSeq(h.fields[i].Value, ",") {
+			switch strings.ToLower(strings.Trim(token, " \t")) {
+			case "", "keep-alive", "close", "upgrade", "te":
+			default:
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// DropNominated removes the fields that the Connection fields of h name, but
+// for those that are an engine's to pass over or act on.
+func (h *Header) DropNominated() {
+	if !h.NominatesAny() {
+		return
+	}
+	kept := make([]Field, 0, len(h.fields))
+	for _, f := range h.fields {
+		switch f.ID {
+		case FieldConnection, FieldKeepAlive, FieldUpgrade:
+		default:
+			if h.Nominates(&f) {
+				continue
+			}
+		}
+		kept = append(kept, f)
+	}
+	h.truncate(append(h.fields[:0], kept...))
+}
+
 // Nominates reports whether a Connection field of h names f.
 func (h *Header) Nominates(f *Field) bool {
 	for i := range h.fields {

@@ -240,12 +240,13 @@ func (p *Pipeline) answer(x *Exchange) {
 	for _, f := range r.Header {
 		x.Resp.Header.AddField(f)
 	}
-	if _, err := x.SendHead(); err != nil {
-		x.err = asError(err)
-		return
+	_, err := x.SendHead()
+	if err == nil {
+		err = p.sendReplyBody(x, r)
 	}
-	if err := p.sendReplyBody(x, r); err != nil {
+	if err != nil {
 		x.err = asError(err)
+		x.Wire.Abort(x.err.Reason)
 	}
 }
 

@@ -72,10 +72,10 @@ func TestServe(t *testing.T) {
 		}, "[] aborted [client_gone]", "", ReasonClientGone, 1},
 		{"the head cannot be written", "GET", "/elsewhere", func(_ *fixture, x *Exchange) {
 			x.Wire.(*fakeWire).failHead = &Error{Status: StatusClientGone, Reason: ReasonWriteStall, Side: SideClient}
-		}, "[404]", "", ReasonWriteStall, 0},
+		}, "[404] aborted [write_stall]", "", ReasonWriteStall, 0},
 		{"the reply's content cannot be written", "GET", "/elsewhere", func(_ *fixture, x *Exchange) {
 			x.Wire.(*fakeWire).failBody = &Error{Status: StatusClientGone, Reason: ReasonWriteStall, Side: SideClient}
-		}, "[404]", "", ReasonWriteStall, 0},
+		}, "[404] aborted [write_stall]", "", ReasonWriteStall, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -72,6 +72,22 @@ func (p *HeaderPolicy) ViaRequest(proto Proto) string {
 	return p.via[0]
 }
 
+// viaAfter returns what Via says after us, and takes out of h what it said
+// before. Several such fields are one list (RFC 9110 section 5.3).
+func (p *HeaderPolicy) viaAfter(h *Header) string {
+	if !h.Has(FieldVia) {
+		return p.via[0]
+	}
+	var list string
+	for _, f := range h.Fields() {
+		if f.ID == FieldVia {
+			list += f.Value + ", "
+		}
+	}
+	h.Del("Via")
+	return list + p.via[0]
+}
+
 // apply adds our fields to the final head.
 func (p *HeaderPolicy) apply(x *Exchange) {
 	h := &x.Resp.Header
@@ -83,11 +99,7 @@ func (p *HeaderPolicy) apply(x *Exchange) {
 			h.AddField(Field{Name: "X-Kong-Proxy-Latency", Value: millis(x.forwarded - x.started)})
 		}
 		if p.Via {
-			if old, ok := h.Known(FieldVia); ok {
-				h.Set("Via", old+", "+p.via[0])
-			} else {
-				h.AddField(Field{Name: "Via", Value: p.via[0], ID: FieldVia})
-			}
+			h.AddField(Field{Name: "Via", Value: p.viaAfter(h), ID: FieldVia})
 		}
 		if p.UpstreamStatus {
 			h.AddField(Field{Name: "X-Kong-Upstream-Status", Value: strconv.Itoa(x.Resp.Status)})

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"time"
 
@@ -21,6 +22,8 @@ type Conn struct {
 	served int   // requests sent on it so far
 	since  int64 // sock.Now when it became idle
 	rested int64 // nanoseconds it was idle before this use
+
+	delimited bool // see Keep
 }
 
 // Socket returns the socket beneath, for deadlines, and for splicing when the
@@ -63,11 +66,11 @@ const trustIdle = time.Millisecond
 // connection is always looked at first.
 func (c *Conn) SendReadBlock(out []byte, held *buf.Block, size int, replayable bool) (b *buf.Block, n int, wrote bool, err error) {
 	if !c.secure {
-		probe := c.reused && !(replayable && c.rested < int64(trustIdle))
+		probe := c.reused && !(replayable && c.delimited && c.rested < int64(trustIdle))
 		return c.socket.SendReadBlock(out, held, size, probe)
 	}
 	defer held.Put()
-	if c.reused && c.socket.Departed() {
+	if !c.Silent() {
 		return nil, 0, false, sock.ErrStale
 	}
 	if _, err := c.Conn.Write(out); err != nil {
@@ -77,10 +80,32 @@ func (c *Conn) SendReadBlock(out []byte, held *buf.Block, size int, replayable b
 	return b, n, true, err
 }
 
+// Silent reports whether the peer of a kept-alive connection has neither spoken
+// nor closed since its last answer. What it says unasked must never pass for
+// the answer to the next request. It does not wait.
+func (c *Conn) Silent() bool {
+	if !c.reused {
+		return true
+	}
+	var one [1]byte
+	silent := false
+	err := c.socket.Loop(func() (stop bool) {
+		// Through TLS, so that session tickets and alerts are taken in.
+		_, err := c.Conn.Read(one[:])
+		silent = errors.Is(err, sock.ErrWouldBlock)
+		return true
+	})
+	return err == nil && silent
+}
+
 // Keep gives the connection back to its pool. The caller vouches that the last
-// exchange on it is complete and that nothing more is to be read. now is
-// sock.Now.
-func (c *Conn) Keep(now int64) { c.pool.keep(c, now) }
+// exchange on it is complete and that nothing more is to be read. delimited says
+// that the last answer had content whose end was announced: an answer that may
+// have none is the one that servers wrongly send content after. now is sock.Now.
+func (c *Conn) Keep(now int64, delimited bool) {
+	c.delimited = delimited
+	c.pool.keep(c, now)
+}
 
 // CloseWrite ends our direction of the stream.
 func (c *Conn) CloseWrite() error {

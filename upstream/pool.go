@@ -52,6 +52,7 @@ func (p *Pool) Get(now int64) *Conn {
 		return nil // what is idle is too old; the janitor closes it
 	}
 	c := p.idle[n]
+	p.set.left(p, 1)
 	p.idle[n] = nil
 	p.idle = p.idle[:n]
 	c.rested = now - c.since
@@ -59,8 +60,9 @@ func (p *Pool) Get(now int64) *Conn {
 }
 
 // Dial opens a connection. timeout bounds connecting and, after it, the TLS
-// handshake.
-func (p *Pool) Dial(ctx context.Context, timeout time.Duration) (*Conn, error) {
+// handshake; StopDialing ends both.
+func (p *Pool) Dial(timeout time.Duration) (*Conn, error) {
+	ctx := p.set.dialing
 	d := net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}
 	nc, err := d.DialContext(ctx, "tcp", p.key.addr.String())
 	if err != nil {
@@ -111,7 +113,7 @@ func (p *Pool) keep(c *Conn, now int64) {
 	c.since = now
 	limits := p.set.limits.Load()
 	p.mu.Lock()
-	if p.closed || len(p.idle) >= limits.Idle || c.served >= limits.Requests {
+	if p.closed || len(p.idle) >= limits.Idle || c.served >= limits.Requests || !p.set.mayIdle(p) {
 		p.mu.Unlock()
 		c.Close()
 		return
@@ -130,6 +132,7 @@ func (p *Pool) reap(oldest int64) (done bool) {
 		n++
 	}
 	old := append([]*Conn(nil), p.idle[:n]...)
+	p.set.left(p, n)
 	m := copy(p.idle, p.idle[n:])
 	clear(p.idle[m:])
 	p.idle = p.idle[:m]
@@ -146,6 +149,7 @@ func (p *Pool) reap(oldest int64) (done bool) {
 func (p *Pool) close() {
 	p.mu.Lock()
 	idle := p.idle
+	p.set.left(p, len(idle))
 	p.idle, p.closed = nil, true
 	p.mu.Unlock()
 	for _, c := range idle {

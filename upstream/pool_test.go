@@ -30,7 +30,7 @@ func endpoint(t *testing.T, s *Set, at netip.AddrPort) *Endpoint {
 
 func dial(t *testing.T, p *Pool) *Conn {
 	t.Helper()
-	c, err := p.Dial(context.Background(), patience)
+	c, err := p.Dial(patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,8 +49,8 @@ func TestPoolLastUsedFirst(t *testing.T) {
 		t.Error("a new connection passes for a used one")
 	}
 	now := sock.Now()
-	a.Keep(now)
-	b.Keep(now + 1)
+	a.Keep(now, true)
+	b.Keep(now+1, true)
 	if s.Idle() != 2 {
 		t.Errorf("%d idle connections, want 2", s.Idle())
 	}
@@ -71,8 +71,8 @@ func TestPoolBounds(t *testing.T) {
 		s.SetLimits(PoolLimits{Idle: 1, IdleTimeout: time.Minute, Requests: 100})
 		p := endpoint(t, s, serve(t, echo)).Pool(nil, "")
 		a, b := dial(t, p), dial(t, p)
-		a.Keep(sock.Now())
-		b.Keep(sock.Now())
+		a.Keep(sock.Now(), true)
+		b.Keep(sock.Now(), true)
 		if !closed(b) || closed(a) || s.Idle() != 1 {
 			t.Error("the connection beyond the bound must be closed, and only that one")
 		}
@@ -81,7 +81,7 @@ func TestPoolBounds(t *testing.T) {
 		s := newSet(t)
 		s.SetLimits(PoolLimits{IdleTimeout: time.Minute, Requests: 100})
 		c := dial(t, endpoint(t, s, serve(t, echo)).Pool(nil, ""))
-		if c.Keep(sock.Now()); !closed(c) {
+		if c.Keep(sock.Now(), true); !closed(c) {
 			t.Error("a connection was kept although none may be")
 		}
 	})
@@ -91,11 +91,11 @@ func TestPoolBounds(t *testing.T) {
 		p := endpoint(t, s, serve(t, echo)).Pool(nil, "")
 		c := dial(t, p)
 		now := sock.Now()
-		c.Keep(now)
+		c.Keep(now, true)
 		if p.Get(now) != c {
 			t.Fatal("not kept after the first of two requests")
 		}
-		if c.Keep(now); !closed(c) {
+		if c.Keep(now, true); !closed(c) {
 			t.Error("kept after its last request")
 		}
 	})
@@ -105,11 +105,11 @@ func TestPoolBounds(t *testing.T) {
 		p := endpoint(t, s, serve(t, echo)).Pool(nil, "")
 		old, young := dial(t, p), dial(t, p)
 		now := sock.Now()
-		old.Keep(now - int64(2*time.Hour))
+		old.Keep(now-int64(2*time.Hour), true)
 		if p.Get(now) != nil {
 			t.Error("a connection that is too old was given out")
 		}
-		young.Keep(now)
+		young.Keep(now, true)
 		s.reap()
 		if !closed(old) || closed(young) || s.Idle() != 1 {
 			t.Error("the janitor must close the old connection, and only that one")
@@ -120,16 +120,16 @@ func TestPoolBounds(t *testing.T) {
 		s.SetLimits(PoolLimits{Idle: 4, IdleTimeout: time.Minute, Requests: 100})
 		e := endpoint(t, s, serve(t, echo))
 		used, idle := dial(t, e.Pool(nil, "")), dial(t, e.Pool(nil, ""))
-		idle.Keep(sock.Now())
+		idle.Keep(sock.Now(), true)
 		s.Close()
 		if !closed(idle) {
 			t.Error("an idle connection outlived its set")
 		}
-		if used.Keep(sock.Now()); !closed(used) {
+		if used.Keep(sock.Now(), true); !closed(used) {
 			t.Error("a connection was given back to a closed set and kept")
 		}
 		late := dial(t, endpoint(t, s, serve(t, echo)).Pool(nil, ""))
-		if late.Keep(sock.Now()); !closed(late) {
+		if late.Keep(sock.Now(), true); !closed(late) {
 			t.Error("a pool that was made after the set's end keeps connections")
 		}
 	})
@@ -176,13 +176,13 @@ func TestDialErrors(t *testing.T) {
 		}
 		at := ln.Addr().(*net.TCPAddr).AddrPort()
 		ln.Close()
-		if _, err := endpoint(t, s, at).Pool(nil, "").Dial(context.Background(), patience); err == nil {
+		if _, err := endpoint(t, s, at).Pool(nil, "").Dial(patience); err == nil {
 			t.Error("dialling a closed port succeeded")
 		}
 	})
 	t.Run("no TLS", func(t *testing.T) {
 		at := serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") })
-		_, err := endpoint(t, s, at).Pool(NewIdentity(IdentityConfig{}), "a.test").Dial(context.Background(), patience)
+		_, err := endpoint(t, s, at).Pool(NewIdentity(IdentityConfig{}), "a.test").Dial(patience)
 		var tlsErr *TLSError
 		if !errors.As(err, &tlsErr) || !strings.HasPrefix(err.Error(), "shaking hands: ") || tlsErr.Unwrap() == nil {
 			t.Errorf("error %v, want a TLSError", err)
@@ -190,7 +190,7 @@ func TestDialErrors(t *testing.T) {
 	})
 	t.Run("silent handshake", func(t *testing.T) {
 		at := serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-		_, err := endpoint(t, s, at).Pool(NewIdentity(IdentityConfig{}), "a.test").Dial(context.Background(), 50*time.Millisecond)
+		_, err := endpoint(t, s, at).Pool(NewIdentity(IdentityConfig{}), "a.test").Dial(50 * time.Millisecond)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("error %v, want a deadline's", err)
 		}
@@ -238,7 +238,7 @@ func TestVerifyDepth(t *testing.T) {
 			if tt.id.Verify {
 				tt.id.CAs = []*x509.Certificate{root.cert}
 			}
-			c, err := endpoint(t, s, at).Pool(NewIdentity(tt.id), tt.sni).Dial(context.Background(), patience)
+			c, err := endpoint(t, s, at).Pool(NewIdentity(tt.id), tt.sni).Dial(patience)
 			switch {
 			case err == nil && tt.want == "":
 				if !c.Secure() {
@@ -255,7 +255,7 @@ func TestVerifyDepth(t *testing.T) {
 func TestUnknownAuthority(t *testing.T) {
 	at, _ := secureServer(t, &tls.Config{Certificates: []tls.Certificate{*newAuthority(t, "theirs", nil).pair(t, "shop.test")}})
 	id := NewIdentity(IdentityConfig{Verify: true, Depth: 1, CAs: []*x509.Certificate{newAuthority(t, "ours", nil).cert}})
-	_, err := endpoint(t, newSet(t), at).Pool(id, "shop.test").Dial(context.Background(), patience)
+	_, err := endpoint(t, newSet(t), at).Pool(id, "shop.test").Dial(patience)
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok {
 		t.Errorf("error %v, want an unknown authority", err)
 	}
@@ -319,7 +319,7 @@ func TestPoolsAreApart(t *testing.T) {
 	e := endpoint(t, s, at)
 	lax := NewIdentity(IdentityConfig{})
 	strict := NewIdentity(IdentityConfig{Verify: true, Depth: 1, CAs: []*x509.Certificate{root.cert}})
-	dial(t, e.Pool(lax, "shop.test")).Keep(sock.Now())
+	dial(t, e.Pool(lax, "shop.test")).Keep(sock.Now(), true)
 
 	for name, p := range map[string]*Pool{
 		"another identity":    e.Pool(strict, "shop.test"),
@@ -352,7 +352,7 @@ func TestSendReadBlockPlain(t *testing.T) {
 			t.Fatalf("plain: %v", err)
 		}
 		b.Put()
-		c.Keep(sock.Now())
+		c.Keep(sock.Now(), true)
 		if c = p.Get(sock.Now()); c == nil {
 			t.Fatal("the connection was not kept")
 		}
@@ -380,7 +380,7 @@ func TestSendReadBlockProbes(t *testing.T) {
 			p := endpoint(t, s, serve(t, func(net.Conn) { <-closing })).Pool(nil, "")
 			c := dial(t, p)
 			now := sock.Now()
-			c.Keep(now - int64(tt.rested))
+			c.Keep(now-int64(tt.rested), true)
 			close(closing)
 			for end := time.Now().Add(patience); !c.socket.Departed() && time.Now().Before(end); {
 				time.Sleep(time.Millisecond)
@@ -406,7 +406,7 @@ func TestSendReadBlockSecureStale(t *testing.T) {
 	})
 	p := endpoint(t, newSet(t), at).Pool(NewIdentity(IdentityConfig{}), "shop.test")
 	c := dial(t, p)
-	c.Keep(sock.Now())
+	c.Keep(sock.Now(), true)
 	close(closing)
 	for end := time.Now().Add(patience); !c.socket.Departed() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)

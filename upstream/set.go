@@ -21,7 +21,11 @@ type Set struct {
 	resolver resolver
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
+	dialing  context.Context // ends with StopDialing
+	stopDial context.CancelFunc
 	work     sync.WaitGroup
+
+	secure atomic.Int64 // idle connections of pools with an identity
 
 	mu     sync.RWMutex
 	pools  map[poolKey]*Pool
@@ -39,12 +43,40 @@ func NewSet() *Set {
 		cancel:   cancel,
 		pools:    make(map[poolKey]*Pool),
 	}
+	s.dialing, s.stopDial = context.WithCancel(context.Background())
 	s.SetLimits(PoolLimits{})
 	return s
 }
 
+// StopDialing lets every Dial, under way or to come, fail: a drain is over.
+func (s *Set) StopDialing() { s.stopDial() }
+
 // SetLimits bounds what the pools keep from now on.
 func (s *Set) SetLimits(l PoolLimits) { s.limits.Store(&l) }
+
+// maxIdleSecure bounds the idle TLS connections of all pools together. A pool
+// belongs to a server name, and where routes preserve the client's Host clients
+// choose those, so a bound for each pool is none.
+const maxIdleSecure = 4096
+
+// mayIdle counts an idle connection of p in, unless there are too many.
+func (s *Set) mayIdle(p *Pool) bool {
+	if p.identity == nil {
+		return true
+	}
+	if s.secure.Add(1) > maxIdleSecure {
+		s.secure.Add(-1)
+		return false
+	}
+	return true
+}
+
+// left counts n idle connections of p out.
+func (s *Set) left(p *Pool, n int) {
+	if p.identity != nil {
+		s.secure.Add(int64(-n))
+	}
+}
 
 // Run closes idle connections whose time is over, until ctx ends.
 func (s *Set) Run(ctx context.Context) {

@@ -179,8 +179,8 @@ func (p *process) notify(err error) {
 }
 
 // descriptorsPerConnection is what a client's connection needs at the most: its
-// own, one to the upstream, and a share of pipes and files.
-const descriptorsPerConnection = 2
+// own, one to the upstream, and the two ends of a pipe between them.
+const descriptorsPerConnection = 4
 
 // warnDescriptors tells when the process may not open as many descriptors as
 // its connections can need.

@@ -42,8 +42,11 @@ func (b *Block) Put() {
 	if b == nil {
 		return
 	}
-	if i := class(len(b.B)); i < len(pools) {
-		pools[i].Put(b)
+	// A block of any other size, such as one that a head outgrew, must not pass
+	// for one of its class.
+	switch n := len(b.B); n {
+	case Tiny, Small, Medium, Large, Huge:
+		pools[class(n)].Put(b)
 	}
 }
 

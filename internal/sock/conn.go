@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,8 @@ var ErrStale = errors.New("stale connection")
 type Conn struct {
 	*net.TCPConn
 	raw syscall.RawConn
+
+	closed atomic.Bool // Close was called
 
 	// Owned by the reader.
 	readDue int64 // the armed read deadline in Now's time; 0: none armed
@@ -196,6 +199,13 @@ func (c *Conn) trySend(fd uintptr) bool {
 		c.err = ErrStale // a reset had arrived; the kernel took nothing
 	}
 	return true
+}
+
+// Close closes the connection. Within a turn reads and writes fail from now on;
+// Close itself waits for the end of the turn.
+func (c *Conn) Close() error {
+	c.closed.Store(true)
+	return c.TCPConn.Close()
 }
 
 // Departed reports whether the peer has closed its side, or the connection is

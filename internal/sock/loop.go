@@ -2,6 +2,7 @@ package sock
 
 import (
 	"io"
+	"net"
 	"os"
 	"syscall"
 )
@@ -44,6 +45,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.fd < 0 {
 		return c.TCPConn.Read(p)
 	}
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
 	if c.dry {
 		return 0, ErrWouldBlock
 	}
@@ -63,6 +67,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write writes all of p. Within a turn of Loop it goes to the kernel directly
 // and waits only for what the kernel does not take at once.
 func (c *Conn) Write(p []byte) (n int, err error) {
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
 	if c.fd >= 0 && len(p) > 0 {
 		n, err = write(c.fd, p)
 		switch {

@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -61,6 +62,10 @@ func (p *pipe) put() {
 	}
 }
 
+// ErrNoPipe says that nothing was moved since there is no pipe to be had. The
+// bytes can be copied instead.
+var ErrNoPipe = errors.New("no pipe")
+
 // splice is one move of bytes from src to dst within the kernel.
 type splice struct {
 	p    *pipe
@@ -76,7 +81,7 @@ type splice struct {
 func Splice(dst, src *Conn, n int64, before func()) (moved int64, fromSource bool, err error) {
 	p, err := getPipe()
 	if err != nil {
-		return 0, false, err
+		return 0, false, ErrNoPipe
 	}
 	defer p.put()
 	s := &splice{p: p, left: n}

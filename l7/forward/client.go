@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -78,6 +77,7 @@ type leg struct {
 	endpoint *upstream.Endpoint
 	conn     *upstream.Conn
 	framing  syntax.Framing
+	waited   bool       // now is older than the last byte of content
 	now      int64      // sock.Now when the try, or its last wait, began
 	request  []byte     // what is to be sent: head, and content if all of it is here
 	held     *buf.Block // the block request lies in; nil once it is sent
@@ -137,7 +137,7 @@ func (l *leg) exchange(record *l7.Try) *l7.Error {
 	l.conn = pool.Get(l.now)
 	for {
 		if l.conn == nil {
-			conn, err := pool.Dial(context.Background(), l.service.ConnectTimeout)
+			conn, err := pool.Dial(l.service.ConnectTimeout)
 			if err != nil {
 				return dialError(err)
 			}
@@ -179,7 +179,7 @@ func (l *leg) roundTrip() *l7.Error {
 	if !reuse && l.conn != nil {
 		l.conn.Close()
 	} else if l.conn != nil {
-		l.conn.Keep(sock.Now())
+		l.conn.Keep(sock.Now(), l.delimited())
 	}
 	l.conn = nil
 	return err
@@ -204,6 +204,9 @@ func (l *leg) await(size int) (a answer, wrote bool, err error) {
 	socket := l.conn.Socket()
 	wrote = true
 	for now := began; ; now = sock.Now() {
+		if up := l.upload; up != nil {
+			began = max(began, up.sentAt(now))
+		}
 		left := l.service.ReadTimeout - time.Duration(now-began)
 		if left > 2*silence {
 			socket.ArmReadWithin(now, silence, 2*silence)
@@ -226,13 +229,24 @@ func (l *leg) await(size int) (a answer, wrote bool, err error) {
 		if up := l.upload; up != nil && up.failed() {
 			return a, wrote, err
 		}
-		if time.Duration(sock.Now()-began) >= l.service.ReadTimeout*15/16 {
+		now = sock.Now()
+		if up := l.upload; up != nil {
+			if began = max(began, up.sentAt(now)); began == now {
+				continue // and the upload notices by itself when the client leaves
+			}
+		}
+		if time.Duration(now-began) >= l.service.ReadTimeout*15/16 {
 			return a, wrote, err
 		}
 		if l.x.Wire.Departed() {
 			return a, wrote, errDeparted
 		}
 	}
+}
+
+// delimited reports whether the answer had content with an announced end.
+func (l *leg) delimited() bool {
+	return l.framing.Body == syntax.BodyLength || l.framing.Body == syntax.BodyChunked
 }
 
 func (l *leg) pool() *upstream.Pool {

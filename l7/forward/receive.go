@@ -32,7 +32,7 @@ func (l *leg) receive(a answer) *l7.Error {
 		}
 		a.consume(end)
 		status := x.Resp.Status
-		dropNominated(&x.Resp.Header)
+		x.Resp.Header.DropNominated()
 		switch {
 		case status == http.StatusSwitchingProtocols:
 			return l.tunnel(&a)
@@ -143,7 +143,10 @@ func (l *leg) content(a *answer) *l7.Error {
 	if l.upload == nil && !l.framing.Close {
 		// Given back before the client gets the last byte, so that its next
 		// request finds it.
-		l.conn.Keep(l.now)
+		if l.waited {
+			l.now = sock.Now()
+		}
+		l.conn.Keep(l.now, l.delimited())
 		l.conn = nil
 	}
 	if err := l.x.Wire.Finish(trailer); err != nil {
@@ -168,7 +171,9 @@ func (l *leg) contentOfLength(a *answer, left int64) error {
 	a.consume(len(first))
 	if left >= spliceFrom && !l.conn.Secure() {
 		if s, ok := l.x.Wire.(l7.Splicer); ok && s.CanSplice() {
-			return l.splice(s, left)
+			if err := l.splice(s, left); !errors.Is(err, sock.ErrNoPipe) {
+				return err
+			}
 		}
 	}
 	for left > 0 {
@@ -206,7 +211,7 @@ func (l *leg) next(a *answer, left int64) error {
 	if left >= 0 && left < buf.Medium {
 		size = buf.Medium
 	}
-	l.now = sock.Now()
+	l.now, l.waited = sock.Now(), true
 	got, _, err := l.await(size)
 	if err == io.EOF {
 		return errTruncated
@@ -222,10 +227,11 @@ func (l *leg) splice(s l7.Splicer, left int64) error {
 	// The closure captures no leg, which therefore can live on the stack.
 	socket, timeout := l.conn.Socket(), l.service.ReadTimeout
 	moved, fromSource, err := s.Splice(socket, left, func() { socket.ArmRead(sock.Now(), timeout) })
+	l.waited = true
 	l.x.Sent += moved
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, sock.ErrNoPipe):
+		return err
 	case !fromSource:
 		return l.clientError(err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -282,25 +288,6 @@ func (l *leg) write(p []byte) error {
 		return l.clientError(err)
 	}
 	return nil
-}
-
-// dropNominated removes the fields that the upstream's Connection names; the
-// usual ones are the engine's to pass over.
-func dropNominated(h *l7.Header) {
-	if c, ok := h.Known(l7.FieldConnection); !ok || c == "keep-alive" || c == "close" {
-		return
-	}
-	for i := 0; i < h.Len(); i++ {
-		f := h.Fields()[i]
-		switch f.ID {
-		case l7.FieldConnection, l7.FieldKeepAlive, l7.FieldUpgrade:
-			continue
-		}
-		if h.Nominates(&f) {
-			h.Del(f.Name)
-			i = -1
-		}
-	}
 }
 
 // protocolError is an answer that is not HTTP. Such an answer is not retried:

@@ -59,14 +59,14 @@ func (l *leg) send() (answer, *l7.Error) {
 // sendStreaming writes the head and lets the content follow on a goroutine of
 // its own, so that an early answer is not missed.
 func (l *leg) sendStreaming(head []byte) (answer, *l7.Error) {
-	socket := l.conn.Socket()
-	if l.conn.Reused() && socket.Departed() {
+	l.conn.Socket().ArmRead(sock.Now(), l.service.ReadTimeout)
+	if !l.conn.Silent() {
 		return answer{}, l.sendError(sock.ErrStale, false)
 	}
 	if _, err := l.conn.Write(head); err != nil {
 		return answer{}, l.sendError(err, true)
 	}
-	l.upload = startUpload(l.x.Req.Body, l.conn, l.x.Req.ContentLength)
+	l.upload = startUpload(l.x.Req.Body, l.conn, l.x.Req.ContentLength, &l.client.Metrics.Panics)
 	a, wrote, err := l.await(answerSize)
 	if err != nil {
 		return a, l.sendError(err, wrote)
@@ -124,8 +124,9 @@ func (l *leg) appendHead(b []byte) []byte {
 		b = append(b, l.endpoint.Host(l.service.Identity != nil)...)
 	}
 	b = append(b, "\r\n"...)
+	nominates := x.Nominates()
 	for _, f := range x.HeaderToSend().Fields() {
-		if forwards(f.ID) && !x.Nominated(&f) && !impersonates(&f) {
+		if forwards(f.ID) && (!nominates || !x.Req.Header.Nominates(&f)) && !impersonates(&f) {
 			b = syntax.AppendField(b, f.Name, f.Value)
 		}
 	}

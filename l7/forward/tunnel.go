@@ -19,7 +19,8 @@ import (
 func (l *leg) tunnel(a *answer) *l7.Error {
 	x := l.x
 	l.framing.Close = true
-	if x.Req.Upgrade == "" || l.framing.Upgrade == "" {
+	if x.Req.Upgrade == "" || l.framing.Upgrade == "" || l.upload != nil {
+		// With content still arriving, two would read the client's bytes.
 		return &l7.Error{Status: http.StatusBadGateway, Message: textInvalid, Reason: l7.ReasonUpstreamProtocol, Side: l7.SideUpstream, Err: errSurprise}
 	}
 	x.Tries[len(x.Tries)-1].Status = x.Resp.Status

@@ -3,12 +3,15 @@ package forward
 import (
 	"errors"
 	"io"
+	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/buf"
+	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/h1/syntax"
+	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
@@ -22,15 +25,17 @@ type upload struct {
 	conn    *upstream.Conn
 	chunked bool
 
+	panics   *telemetry.Counter
 	done     chan struct{}
-	ending   atomic.Bool // the client's side has ended, well or not
-	broken   atomic.Bool // the client's side has failed
-	complete bool        // all was sent; valid after done
-	err      *l7.Error   // the client's doing; valid after done
+	over     atomic.Int64 // sock.Now when it ended; 0: it has not
+	ending   atomic.Bool  // the client's side has ended, well or not
+	broken   atomic.Bool  // the client's side has failed
+	complete bool         // all was sent; valid after done
+	err      *l7.Error    // the client's doing; valid after done
 }
 
-func startUpload(body l7.RequestBody, conn *upstream.Conn, length int64) *upload {
-	u := &upload{body: body, conn: conn, chunked: length < 0, done: make(chan struct{})}
+func startUpload(body l7.RequestBody, conn *upstream.Conn, length int64, panics *telemetry.Counter) *upload {
+	u := &upload{body: body, conn: conn, chunked: length < 0, panics: panics, done: make(chan struct{})}
 	go u.run()
 	return u
 }
@@ -62,12 +67,31 @@ func (u *upload) stop(conn *upstream.Conn) *l7.Error {
 	return u.err
 }
 
+// sentAt returns when the upload ended, or now while it has not: an answer is
+// due once the request is sent. Until then the client's read_timeout and the
+// service's write_timeout bound it.
+func (u *upload) sentAt(now int64) int64 {
+	if at := u.over.Load(); at != 0 {
+		return at
+	}
+	return now
+}
+
 // failed reports whether the client's side has failed.
 func (u *upload) failed() bool { return u.broken.Load() }
 
 func (u *upload) run() {
 	defer close(u.done)
+	defer func() {
+		if recover() != nil {
+			u.panics.Inc()
+			u.err = &l7.Error{Status: http.StatusInternalServerError, Message: "An unexpected error occurred", Reason: l7.ReasonInternal, Side: l7.SideSelf}
+			u.broken.Store(true)
+			u.conn.Socket().Interrupt()
+		}
+	}()
 	err := u.copy()
+	u.over.Store(sock.Now())
 	var clientErr *l7.Error
 	switch {
 	case err == nil:

@@ -24,16 +24,18 @@ var (
 // Stop may be called by any.
 type body struct {
 	c       *conn
-	length  int64 // announced; -1: chunked
-	left    int64 // of an announced length
-	read    int64 // content so far
-	ended   bool  // the content was read to its end
-	err     error // final, if not nil
+	length  int64         // announced; -1: chunked
+	left    int64         // of an announced length
+	read    int64         // content so far
+	ended   bool          // the content was read to its end
+	err     error         // final, if not nil
+	wait    time.Duration // bound of one read
 	stopped atomic.Bool
 	chunks  *syntax.ChunkDecoder
 }
 
 func (b *body) begin(c *conn, length int64) {
+	b.wait = c.settings.ReadTimeout
 	b.c, b.length, b.left, b.read, b.ended, b.err = c, length, length, 0, false, nil
 	b.stopped.Store(false)
 	if length < 0 {
@@ -161,11 +163,16 @@ func (b *body) nextChunked(p []byte) (n int, err error) {
 // fill reads from the connection.
 func (b *body) fill(p []byte) (int, error) {
 	c := b.c
-	c.socket.ArmRead(sock.Now(), c.settings.ReadTimeout)
+	began := sock.Now()
+	c.socket.ArmRead(began, b.wait)
 	if b.stopped.Load() {
 		return 0, l7.ErrStopped
 	}
 	n, err := c.Conn.Read(p)
+	if n == 0 && c.early(err, began, b.wait) && !b.stopped.Load() {
+		_ = c.socket.SetReadDeadline(time.Now().Add(b.wait))
+		n, err = c.Conn.Read(p)
+	}
 	switch {
 	case n > 0:
 		return n, nil
@@ -198,11 +205,11 @@ func (b *body) settle() bool {
 	if b.err != nil || b.stopped.Load() || c.expect == expectMoot || !c.wire.keep || b.left > settleBytes {
 		return false
 	}
+	b.wait = settleTime
 	scratch := buf.Get(buf.Small)
 	defer scratch.Put()
 	began := sock.Now()
 	for dropped := 0; dropped <= settleBytes && sock.Now()-began < int64(settleTime); {
-		c.socket.ArmRead(sock.Now(), settleTime)
 		n, err := b.Read(scratch.B)
 		if err == io.EOF {
 			return true

@@ -352,6 +352,10 @@ func (c *conn) readMore(now int64, timeout time.Duration) error {
 	}
 	c.socket.ArmRead(now, timeout)
 	n, err := c.Conn.Read(c.block.B[c.to:])
+	if n == 0 && c.early(err, now, timeout) {
+		_ = c.socket.SetReadDeadline(time.Now().Add(timeout))
+		n, err = c.Conn.Read(c.block.B[c.to:])
+	}
 	c.to += n
 	if n > 0 {
 		return nil
@@ -360,6 +364,12 @@ func (c *conn) readMore(now int64, timeout time.Duration) error {
 		err = io.ErrNoProgress
 	}
 	return err
+}
+
+// early reports whether err is the end of a wait before its time: a drain has
+// interrupted the connection just when it stopped being idle.
+func (c *conn) early(err error, began int64, wait time.Duration) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) && c.Draining() && time.Duration(sock.Now()-began) < wait*15/16
 }
 
 // begin takes the head at block[start:end] into a new exchange.

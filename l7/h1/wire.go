@@ -52,6 +52,8 @@ func (c *conn) WriteHead(status int, h *l7.Header, size int64) error {
 	if status < 200 && status != http.StatusSwitchingProtocols {
 		c.appendHead(status, h)
 		c.append("\r\n")
+		c.expectMu.Lock() // the body's reader may be sending 100 (Continue)
+		defer c.expectMu.Unlock()
 		return c.Flush()
 	}
 	if w.started {
@@ -227,6 +229,7 @@ func (c *conn) send(p []byte) error {
 		return errGone(os.ErrClosed)
 	}
 	if _, err := c.Conn.Write(p); err != nil {
+		c.wire.keep = false // part of it may be on the wire
 		return errGone(err)
 	}
 	return nil
@@ -291,7 +294,7 @@ func (c *conn) Splice(src *sock.Conn, n int64, progress func()) (moved int64, fr
 	}
 	moved, fromSource, err = sock.Splice(c.socket, src, n, progress)
 	w.left -= moved
-	if err != nil && !fromSource {
+	if err != nil && !fromSource && !errors.Is(err, sock.ErrNoPipe) {
 		err = errGone(err)
 	}
 	return moved, fromSource, err

@@ -50,6 +50,7 @@ const (
 	faultInterimBody
 	faultExpect
 	faultConnection
+	faultConnectionOptions
 
 	// The chunked coding.
 	faultChunkSize
@@ -103,6 +104,7 @@ var faultTexts = [faultCount]string{
 	faultInterimBody:           "content announced by a 1xx answer",
 	faultExpect:                "unknown expectation",
 	faultConnection:            "malformed Connection",
+	faultConnectionOptions:     "too many connection options",
 	faultChunkSize:             "malformed chunk size",
 	faultChunkTooLarge:         "chunk size above 2^62",
 	faultChunkExtension:        "malformed chunk extension",

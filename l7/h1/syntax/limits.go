@@ -23,6 +23,10 @@ const (
 	// no content, so that without a bound a body could go on for ever in them.
 	extensionBudget = 16
 
+	// maxConnectionOptions bounds the elements of all Connection fields of a
+	// head, since each is compared with every field.
+	maxConnectionOptions = 32
+
 	// maxChunkDigits bounds the digits of a chunk size, leading zeros included.
 	maxChunkDigits = 16
 

@@ -28,6 +28,7 @@ type message struct {
 	expect100   bool
 	otherExpect bool
 	trailers    bool // TE holds "trailers"
+	connections int  // elements of all Connection fields so far
 }
 
 // option is a set of connection options.
@@ -137,6 +138,9 @@ func (m *message) noteConnection(value string) fault {
 	for rest := value; rest != ""; {
 		var name string
 		name, rest = nextElement(rest)
+		if m.connections++; m.connections > maxConnectionOptions {
+			return faultConnectionOptions
+		}
 		switch {
 		case name == "":
 			// Empty elements are of no meaning (RFC 9110 section 5.6.1.2).

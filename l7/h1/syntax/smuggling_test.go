@@ -244,6 +244,7 @@ func badRequests() []badHead {
 		// Fields with a meaning.
 		{"Connection not a token", withField("Connection: a b"), faultConnection},
 		{"Connection quoted", withField(`Connection: "close"`), faultConnection},
+		{"Connection with too many options", withField("Connection: " + strings.Repeat("a,", maxConnectionOptions+1)), faultConnectionOptions},
 		{"Connection with semicolon", withField("Connection: close; x"), faultConnection},
 		{"Expect unknown", withField("Expect: 200-ok"), faultExpect},
 		{"Expect list", withField("Expect: 100-continue, x"), faultExpect},
