@@ -229,3 +229,32 @@ func TestNewExchangeHasRoom(t *testing.T) {
 		}
 	}
 }
+
+func TestDropNominated(t *testing.T) {
+	tests := []struct {
+		name string
+		in   []string
+		any  bool
+		want []string
+	}{
+		{"nothing", []string{"X-One: 1"}, false, []string{"X-One: 1"}},
+		{"options only", []string{"Connection: keep-alive, Upgrade, TE,", "Upgrade: h2c", "X-One: 1"}, false, []string{"Connection: keep-alive, Upgrade, TE,", "Upgrade: h2c", "X-One: 1"}},
+		{"one", []string{"X-One: 1", "Connection: x-one", "X-Two: 2"}, true, []string{"Connection: x-one", "X-Two: 2"}},
+		{"keep-alive first", []string{"Connection: keep-alive", "Connection: X-One", "X-One: 1", "X-One: 2"}, true, []string{"Connection: keep-alive", "Connection: X-One"}},
+		{"close first", []string{"Connection: close", "X-One: 1", "Connection: X-One"}, true, []string{"Connection: close", "Connection: X-One"}},
+		{"keep-alive last", []string{"Connection: X-One", "X-One: 1", "Connection: keep-alive"}, true, []string{"Connection: X-One", "Connection: keep-alive"}},
+		{"the engine's", []string{"Connection: Connection, Keep-Alive, Upgrade, Via", "Keep-Alive: timeout=5", "Upgrade: h2c", "Via: 1.1 a"}, true, []string{"Connection: Connection, Keep-Alive, Upgrade, Via", "Keep-Alive: timeout=5", "Upgrade: h2c"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := headerOf(tt.in...)
+			if got := h.NominatesAny(); got != tt.any {
+				t.Errorf("NominatesAny = %v, want %v", got, tt.any)
+			}
+			h.DropNominated()
+			if d := cmp.Diff(tt.want, linesOf(h)); d != "" {
+				t.Errorf("what is left (-want +got):\n%s", d)
+			}
+		})
+	}
+}

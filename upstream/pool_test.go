@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/internal/sock"
 )
@@ -441,5 +443,147 @@ func TestCloseWrite(t *testing.T) {
 				t.Errorf("read %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestIdleSecureBound: however many server names clients choose, and so pools,
+// what is idle through TLS is bounded, and what leaves makes room.
+func TestIdleSecureBound(t *testing.T) {
+	root := newAuthority(t, "root", nil)
+	at, _ := secureServer(t, &tls.Config{Certificates: []tls.Certificate{*root.pair(t, "shop.test")}})
+	s := newSet(t)
+	e := endpoint(t, s, at)
+	id := NewIdentity(IdentityConfig{})
+	plain := endpoint(t, s, serve(t, echo)).Pool(nil, "")
+	a, b := e.Pool(id, "a.test"), e.Pool(id, "b.test")
+	kept, beyond, clear := dial(t, a), dial(t, b), dial(t, plain)
+	const others = maxIdleSecure - 1 // as if that many were idle
+	s.secure.Store(others)
+	now := sock.Now()
+	kept.Keep(now, true)
+	beyond.Keep(now, true)
+	clear.Keep(now, true)
+	if closed(kept) || !closed(beyond) || closed(clear) {
+		t.Error("the TLS connection beyond the bound must be closed, and only that one")
+	}
+	if a.Get(now) != kept || s.secure.Load() != others {
+		t.Fatalf("%d are counted once one is used again, want %d", s.secure.Load(), others)
+	}
+	again := dial(t, b)
+	if again.Keep(now, true); closed(again) {
+		t.Error("a connection was not kept although there was room")
+	}
+	kept.Close()
+	s.SetLimits(PoolLimits{Idle: 4, IdleTimeout: time.Nanosecond, Requests: 100})
+	for s.reap(); s.Idle() > 0; {
+		s.reap() // until the clock has moved on
+	}
+	if n := s.secure.Load(); n != others {
+		t.Errorf("%d are counted once the idle ones grew old, want %d", n, others)
+	}
+	s.SetLimits(PoolLimits{Idle: 4, IdleTimeout: time.Hour, Requests: 100})
+	last := dial(t, e.Pool(id, "c.test"))
+	last.Keep(now, true)
+	s.Close()
+	if n := s.secure.Load(); n != others {
+		t.Errorf("%d are counted once the set is closed, want %d", n, others)
+	}
+}
+
+// TestStopDialing: at the end of a drain nothing waits for a peer any more.
+func TestStopDialing(t *testing.T) {
+	s := newSet(t)
+	accepted := make(chan struct{}, 2)
+	mute := serve(t, func(c net.Conn) {
+		accepted <- struct{}{}
+		_, _ = io.Copy(io.Discard, c) // never answers a handshake
+	})
+	p := endpoint(t, s, mute).Pool(NewIdentity(IdentityConfig{}), "shop.test")
+	failed := make(chan error, 1)
+	go func() {
+		_, err := p.Dial(time.Hour)
+		failed <- err
+	}()
+	<-accepted
+	s.StopDialing()
+	select {
+	case err := <-failed:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("the attempt under way ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("the attempt under way did not end")
+	}
+	if _, err := p.Dial(time.Hour); err == nil {
+		t.Error("a new attempt succeeded")
+	}
+}
+
+// TestSendReadBlockUnasked: what a peer says unasked is found before the next
+// request is sent, on a connection that was just used, too.
+func TestSendReadBlockUnasked(t *testing.T) {
+	root := newAuthority(t, "root", nil)
+	cfg := &tls.Config{Certificates: []tls.Certificate{*root.pair(t, "shop.test")}}
+	for _, tt := range []struct {
+		name  string
+		id    *Identity
+		serve func(net.Conn) net.Conn
+	}{
+		{"plain", nil, func(c net.Conn) net.Conn { return c }},
+		{"secure", NewIdentity(IdentityConfig{}), func(c net.Conn) net.Conn { return tls.Server(c, cfg) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			speak := make(chan struct{})
+			p := endpoint(t, newSet(t), serve(t, func(raw net.Conn) {
+				c := tt.serve(raw)
+				_, _ = io.CopyN(c, c, 8)
+				<-speak
+				_, _ = io.WriteString(c, "unasked")
+				_, _ = io.Copy(io.Discard, c)
+			})).Pool(tt.id, "shop.test")
+			c := dial(t, p)
+			defer c.Close()
+			say := func(text string) (wrote bool, err error) {
+				b, n, wrote, err := c.SendReadBlock([]byte(text), buf.Get(buf.Tiny), buf.Tiny, true)
+				if err == nil && string(b.B[:n]) != text {
+					t.Errorf("%q is answered by %q", text, b.B[:n])
+				}
+				b.Put()
+				return wrote, err
+			}
+			now := sock.Now()
+			for _, text := range []string{"echo", "kept"} { // a silent peer is no stale one
+				if _, err := say(text); err != nil {
+					t.Fatal(err)
+				}
+				if c.Keep(now, false); p.Get(now) != c {
+					t.Fatal("the connection was not kept")
+				}
+			}
+			close(speak)
+			awaitReadable(t, c)
+			if wrote, err := say("next"); !errors.Is(err, sock.ErrStale) || wrote {
+				t.Errorf("error %v, wrote %v, want ErrStale", err, wrote)
+			}
+		})
+	}
+}
+
+// awaitReadable waits until something can be read from a socket, and reads
+// nothing.
+func awaitReadable(t *testing.T, c *Conn) {
+	t.Helper()
+	raw, err := c.socket.TCPConn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = raw.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+		if n != 1 {
+			t.Errorf("nothing to read: %v", err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

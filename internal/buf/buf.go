@@ -1,4 +1,4 @@
-// Package buf lends blocks of bytes of three sizes. A block is taken only when
+// Package buf lends blocks of bytes of five sizes. A block is taken only when
 // bytes are there to be put in it and given back on the same screen; a
 // connection that waits holds none.
 package buf

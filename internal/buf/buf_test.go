@@ -68,3 +68,17 @@ func TestGetDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations per Get and Put, want none", n)
 	}
 }
+
+// TestPutDropsOddSizes shows that a block that is between two sizes, as one
+// that was replaced by an append's is, is lent to nobody: what asks for the
+// size above would get less than it must.
+func TestPutDropsOddSizes(t *testing.T) {
+	for _, n := range []int{1, Tiny + 1, Small + 100, Medium + 1, Large - 1, Large + 1, Huge - 1} {
+		for range 100 {
+			(&Block{B: make([]byte, n)}).Put()
+			if b := Get(n); len(b.B) == n {
+				t.Fatalf("Get(%d) lends a block of as many bytes", n)
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package sock
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -301,5 +302,30 @@ func TestWriteInTurnBroken(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCloseWithinTurn shows that a turn under way, for whose end Close waits,
+// cannot go on for ever: its reads and writes fail at once.
+func TestCloseWithinTurn(t *testing.T) {
+	c, peer := pair(t)
+	send(t, peer, "there")
+	done := make(chan error, 1)
+	err := c.Loop(func() bool {
+		go func() { done <- c.Close() }()
+		await(t, "Close is under way", c.closed.Load)
+		if n, err := c.Read(make([]byte, 8)); n != 0 || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read = %d, %v, want ErrClosed", n, err)
+		}
+		if n, err := c.Write([]byte("answer")); n != 0 || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write = %d, %v, want ErrClosed", n, err)
+		}
+		return true
+	})
+	if err != nil {
+		t.Errorf("the turn that was under way ended with %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("closing: %v", err)
 	}
 }

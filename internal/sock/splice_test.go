@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // relay is two connections: from <- feeder, and to -> drain.
@@ -162,5 +164,38 @@ func TestPipes(t *testing.T) {
 	defer idlePipes.mu.Unlock()
 	if n := len(idlePipes.pipes); n != maxIdlePipes {
 		t.Errorf("%d pipes kept, want %d", n, maxIdlePipes)
+	}
+}
+
+// TestSpliceWithoutPipe shows that a process out of descriptors is told so
+// before a byte is moved, so that they can be copied.
+func TestSpliceWithoutPipe(t *testing.T) {
+	r := newRelay(t)
+	send(t, r.feeder, "whole")
+	idlePipes.mu.Lock()
+	kept := idlePipes.pipes
+	idlePipes.pipes = nil
+	idlePipes.mu.Unlock()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	// What is open stays open; nothing can be opened meanwhile.
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	moved, _, err := Splice(r.to, r.from, 5, func() { t.Error("before was called") })
+	if lerr := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); lerr != nil {
+		t.Fatal(lerr)
+	}
+	idlePipes.mu.Lock()
+	idlePipes.pipes = append(idlePipes.pipes, kept...)
+	idlePipes.mu.Unlock()
+	if moved != 0 || !errors.Is(err, ErrNoPipe) {
+		t.Errorf("moved %d, %v, want ErrNoPipe", moved, err)
+	}
+	p := make([]byte, 5)
+	if _, err := io.ReadFull(r.from, p); err != nil || string(p) != "whole" {
+		t.Errorf("what can still be copied is %q, %v", p, err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/h1/syntax"
@@ -684,5 +685,33 @@ func TestNominatedByUpstream(t *testing.T) {
 	}
 	if v, _ := w.head.Get("X-Open"); v != "c" {
 		t.Errorf("X-Open %q", v)
+	}
+}
+
+// pipeless is a wire that could splice if there were a pipe.
+type pipeless struct {
+	*wire
+	asked *bool
+}
+
+func (pipeless) CanSplice() bool { return true }
+
+func (w pipeless) Splice(*sock.Conn, int64, func()) (int64, bool, error) {
+	*w.asked = true
+	return 0, false, sock.ErrNoPipe
+}
+
+// TestContentWithoutPipe: what cannot be spliced for want of descriptors is
+// copied.
+func TestContentWithoutPipe(t *testing.T) {
+	content := strings.Repeat("0123456789abcdef", spliceFrom/8)
+	f := newFixture(t, nil, newOrigin(t, always(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(content), content))))
+	asked := false
+	w := f.do("GET", func(x *l7.Exchange) { x.Wire = pipeless{x.Wire.(*wire), &asked} })
+	if !asked {
+		t.Fatal("the wire was not asked to splice")
+	}
+	if w.status != 200 || w.content.String() != content || !w.finished || w.aborted {
+		t.Errorf("status %d, %d bytes, finished %v, aborted %v; want all %d", w.status, w.content.Len(), w.finished, w.aborted, len(content))
 	}
 }
