@@ -72,11 +72,12 @@ func (p *HeaderPolicy) ViaRequest(proto Proto) string {
 	return p.via[0]
 }
 
-// viaAfter returns what Via says after us, and takes out of h what it said
-// before. Several such fields are one list (RFC 9110 section 5.3).
-func (p *HeaderPolicy) viaAfter(h *Header) string {
+// addVia adds us to Via. Several such fields are one list (RFC 9110 section
+// 5.3), which then stands in place of the first.
+func (p *HeaderPolicy) addVia(h *Header) {
 	if !h.Has(FieldVia) {
-		return p.via[0]
+		h.AddField(Field{Name: "Via", Value: p.via[0], ID: FieldVia})
+		return
 	}
 	var list string
 	for _, f := range h.Fields() {
@@ -84,8 +85,7 @@ func (p *HeaderPolicy) viaAfter(h *Header) string {
 			list += f.Value + ", "
 		}
 	}
-	h.Del("Via")
-	return list + p.via[0]
+	h.Set("Via", list+p.via[0])
 }
 
 // apply adds our fields to the final head.
@@ -99,7 +99,7 @@ func (p *HeaderPolicy) apply(x *Exchange) {
 			h.AddField(Field{Name: "X-Kong-Proxy-Latency", Value: millis(x.forwarded - x.started)})
 		}
 		if p.Via {
-			h.AddField(Field{Name: "Via", Value: p.viaAfter(h), ID: FieldVia})
+			p.addVia(h)
 		}
 		if p.UpstreamStatus {
 			h.AddField(Field{Name: "X-Kong-Upstream-Status", Value: strconv.Itoa(x.Resp.Status)})
