@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -167,9 +168,12 @@ func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
 	e.http.ServeConn(c)
 }
 
-// plainOnTLS is what a client gets that speaks HTTP where TLS is wanted.
-const plainOnTLS = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 64\r\nConnection: close\r\n\r\n" +
-	`{"message":"The plain HTTP request was sent to HTTPS port"}` + "\r\n\r\n\r\n"
+// plainOnTLSBody is what a client is told that speaks HTTP where TLS is wanted,
+// and plainOnTLS the answer it stands in.
+const plainOnTLSBody = `{"message":"The plain HTTP request was sent to HTTPS port"}`
+
+var plainOnTLS = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: " +
+	strconv.Itoa(len(plainOnTLSBody)) + "\r\nConnection: close\r\n\r\n" + plainOnTLSBody
 
 func (e *Edge) handshake(ctx context.Context, c *l4.Conn, cfg *tls.Config, timeout time.Duration) bool {
 	err := c.Handshake(ctx, cfg, timeout)

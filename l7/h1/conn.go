@@ -323,6 +323,8 @@ var (
 
 // readHead waits for the rest of a head of which the beginning is here.
 func (c *conn) readHead() error {
+	c.count.Reading.Inc()
+	defer c.count.Reading.Dec()
 	deadline := sock.Now() + int64(c.settings.HeaderTimeout)
 	for {
 		now := sock.Now()
