@@ -127,6 +127,7 @@ func TestRulesFind(t *testing.T) {
 		{"unsafe", "forbidden imports", map[string]string{
 			"l7/a.go":      "package l7\nimport _ \"unsafe\"",
 			"l7/a_test.go": "package l7\nimport \"unsafe\"",
+			unsafeFile:     "package sock\nimport \"unsafe\"",
 		}, []string{"l7/a.go", "l7/a_test.go"}},
 
 		{"package comments", "package comments", map[string]string{

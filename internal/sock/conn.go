@@ -241,21 +241,3 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	c.readDue, c.writeDue = 0, 0
 	return c.TCPConn.SetDeadline(t)
 }
-
-func read(fd int, p []byte) (int, error) {
-	for {
-		n, err := syscall.Read(fd, p)
-		if err != syscall.EINTR {
-			return n, err
-		}
-	}
-}
-
-func write(fd int, p []byte) (int, error) {
-	for {
-		n, err := syscall.Write(fd, p)
-		if err != syscall.EINTR {
-			return n, err
-		}
-	}
-}
