@@ -296,7 +296,10 @@ func TestDrainEndsDialing(t *testing.T) {
 		return err == nil && strings.Contains(string(table), attempt)
 	})
 	shutdown(t, e)
-	isClosed(t, c)
+	// The attempt's end may still be answered before the connection is closed.
+	if answer, err := io.ReadAll(c); isTimeout(err) || len(answer) > 0 && !strings.HasPrefix(string(answer), "HTTP/1.1 50") {
+		t.Errorf("the connection is not closed: read %q, %v", answer, err)
+	}
 }
 
 // TestStalledReply: an answer of our own that the client does not take is the
