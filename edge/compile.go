@@ -34,6 +34,7 @@ type Env struct {
 	Upstreams   *upstream.Set
 	DefaultCert *tls.Certificate
 	Shared      *l7.Shared
+	State       *plugins.State
 }
 
 // Compile makes a snapshot of a valid configuration, aside of what serves. What

@@ -71,6 +71,7 @@ func New(o Options) (*Edge, error) {
 			Metrics:     m,
 			DefaultCert: fallback,
 			Shared:      new(l7.Shared),
+			State:       new(plugins.State),
 		},
 	}
 	e.http = &h1.Server{Acquire: e.acquire, Metrics: m, Log: o.Log}

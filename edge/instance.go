@@ -75,7 +75,11 @@ func (c *compiler) buildPlugin(e *config.Plugin) error {
 		return nil
 	}
 	kind := c.env.Kinds[order]
-	built, err := kind.Build(e.Config, plugins.Env{Log: c.env.Log.With("plugin", e.Name, "plugin_id", e.ID.String())})
+	built, err := kind.Build(e.Config, plugins.Env{
+		Log:     c.env.Log.With("plugin", e.Name, "plugin_id", e.ID.String()),
+		Metrics: c.env.Metrics,
+		State:   c.env.State,
+	})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/bulwark-edge/bulwark/config/schema"
+	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
 // Scope is a set of entities that an instance may be limited to.
@@ -46,8 +47,9 @@ type Spec[C any] struct {
 
 // Env is what an instance is given.
 type Env struct {
-	Log  *slog.Logger
-	Name string // the instance's name for logs: the kind, and what it is limited to
+	Log     *slog.Logger
+	Metrics *telemetry.Metrics // what the edge counts
+	State   *State             // what outlives a reload
 }
 
 // Kind is a plugin as the edge knows it. Define makes one.

@@ -13,25 +13,26 @@ type testConfig struct {
 func TestDefine(t *testing.T) {
 	type instance struct {
 		limit int
-		name  string
+		state *State
 	}
+	state := new(State)
 	kind := Define(Spec[testConfig]{
 		Name: "test", Scopes: NotConsumer, Speaks: HTTP,
 		New: func(cfg testConfig, env Env) (any, error) {
 			if cfg.Limit > 9 {
 				return nil, errors.New("too many")
 			}
-			return &instance{cfg.Limit, env.Name}, nil
+			return &instance{cfg.Limit, env.State}, nil
 		},
 	})
 	if kind.Name != "test" || kind.Scopes != NotConsumer || kind.Speaks != HTTP || len(kind.Schema.Fields()) != 1 {
 		t.Errorf("kind %+v", kind)
 	}
-	got, err := kind.Build(&testConfig{Limit: 5}, Env{Name: "test of route a"})
+	got, err := kind.Build(&testConfig{Limit: 5}, Env{State: state})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i, ok := got.(*instance); !ok || i.limit != 5 || i.name != "test of route a" {
+	if i, ok := got.(*instance); !ok || i.limit != 5 || i.state != state {
 		t.Errorf("instance %+v", got)
 	}
 	if _, err := kind.Build(&testConfig{Limit: 10}, Env{}); err == nil || err.Error() != "too many" {
