@@ -24,6 +24,7 @@ type upload struct {
 	body    l7.RequestBody
 	conn    *upstream.Conn
 	chunked bool
+	left    int64 // of an announced length
 
 	panics   *telemetry.Counter
 	done     chan struct{}
@@ -35,13 +36,13 @@ type upload struct {
 }
 
 func startUpload(body l7.RequestBody, conn *upstream.Conn, length int64, panics *telemetry.Counter) *upload {
-	u := &upload{body: body, conn: conn, chunked: length < 0, panics: panics, done: make(chan struct{})}
+	u := &upload{body: body, conn: conn, chunked: length < 0, left: length, panics: panics, done: make(chan struct{})}
 	go u.run()
 	return u
 }
 
 // endGrace is how long an upload whose content has ended may take to say so.
-const endGrace = 10 * time.Millisecond
+const endGrace = 100 * time.Millisecond
 
 // stop ends the upload, wherever it is, and returns what the client did wrong.
 func (u *upload) stop(conn *upstream.Conn) *l7.Error {
@@ -116,7 +117,8 @@ func (u *upload) copy() error {
 	data := b.B[chunkHead : len(b.B)-chunkTail]
 	for {
 		n, err := u.body.Read(data)
-		if err != nil {
+		u.left -= int64(n)
+		if err != nil || u.left == 0 {
 			u.ending.Store(true)
 		}
 		if n > 0 {
