@@ -47,8 +47,8 @@ type Route struct {
 	StripPath               bool                `json:"strip_path" default:"true" doc:"Whether the matched part of the path is taken off before proxying."`
 	PathHandling            PathHandling        `json:"path_handling" default:"v0" enum:"v0,v1" doc:"How the path of the service and that of the request are joined; v1 is plain concatenation."`
 	PreserveHost            bool                `json:"preserve_host" default:"false" doc:"Whether the upstream sees the Host that the client sent."`
-	RequestBuffering        bool                `json:"request_buffering" default:"true" doc:"Kept for Kong's sake: a request body is streamed either way, as with false."`
-	ResponseBuffering       bool                `json:"response_buffering" default:"true" doc:"Kept for Kong's sake: a response body is streamed either way, as with false."`
+	RequestBuffering        bool                `json:"request_buffering" default:"true" doc:"Whether up to 64 KiB of a request body are read before the upstream is asked, so that a retry can send a body that fits again. A larger one is streamed."`
+	ResponseBuffering       bool                `json:"response_buffering" default:"true" doc:"Whether response content is gathered while more of it is on its way; false passes each piece on at once."`
 	HTTPSRedirectStatusCode int                 `json:"https_redirect_status_code" default:"426" enum:"426,301,302,307,308" doc:"Answer to plain HTTP when the route accepts only https."`
 	Expression              string              `json:"expression" unserved:"true" vault:"false" omit:"true" doc:"Router expression."`
 	Priority                int                 `json:"priority" default:"0" unserved:"true" omit:"true" doc:"Priority of a router expression."`

@@ -18,6 +18,7 @@ type Node struct {
 	Limits     Limits          `json:"limits" doc:"Bounds that keep one client from taking everything."`
 	Drain      schema.Duration `json:"drain" default:"30s" min:"0s" max:"24h" doc:"How long open exchanges may go on after a stop or reload."`
 	Headers    []string        `json:"headers" default:"[server_tokens, latency_tokens, X-Kong-Request-Id]" unique:"true" enum:"server_tokens,latency_tokens,X-Kong-Upstream-Latency,X-Kong-Proxy-Latency,X-Kong-Response-Latency,X-Kong-Admin-Latency,X-Kong-Upstream-Status,X-Kong-Request-Id,Server,Via,off" doc:"Header fields added to responses, by Kong's names; off alone adds none."`
+	ErrorType  string          `json:"error_default_type" default:"text/plain" enum:"text/plain,application/json,text/html,application/xml" doc:"Media type of errors for requests that have neither Accept nor Content-Type."`
 	TrustedIPs []schema.Prefix `json:"trusted_ips" default:"[]" doc:"Peers whose X-Forwarded-* and X-Real-IP fields are believed."`
 	Store      schema.Unserved `json:"store" doc:"Where desired state lives, if not in this file."`
 	TLS        schema.Unserved `json:"tls" doc:"TLS policies."`
@@ -66,6 +67,7 @@ type Limits struct {
 	HeadFields            int             `json:"head_fields" default:"100" min:"1" max:"1000" doc:"Number of header fields of a request; 431 above."`
 	TargetBytes           schema.Size     `json:"target_bytes" default:"8KiB" min:"256" max:"1MiB" doc:"Bytes of a request target; 414 above. At most head_bytes."`
 	BodyBytes             schema.Size     `json:"body_bytes" default:"0" min:"0" doc:"Bytes of a request body; 413 above; 0 means no limit."`
+	BodyBuffers           schema.Size     `json:"body_buffers" default:"256MiB" min:"1MiB" doc:"Bytes of all request bodies that plugins hold at once; 503 above."`
 	HeaderTimeout         schema.Duration `json:"header_timeout" default:"10s" min:"100ms" max:"1h" doc:"Time a client has to send a request head."`
 	IdleTimeout           schema.Duration `json:"idle_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time a connection may be without a request."`
 	ReadTimeout           schema.Duration `json:"read_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time between two reads of a request body."`

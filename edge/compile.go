@@ -231,6 +231,8 @@ func (c *compiler) buildSites(router *l7.Router) {
 		Metrics:      c.env.Metrics,
 		Log:          c.env.Log,
 		BodyBytes:    int64(node.Limits.BodyBytes),
+		BodyBuffers:  int64(node.Limits.BodyBuffers),
+		ErrorType:    node.ErrorType,
 		Shared:       c.env.Shared,
 	}
 	if c.snap.accessLog != nil {

@@ -305,7 +305,7 @@ func TestDrainEndsDialing(t *testing.T) {
 // TestStalledReply: an answer of our own that the client does not take is the
 // last one of its connection.
 func TestStalledReply(t *testing.T) {
-	e := testkit.StartEdge(t, "node: {limits: {write_timeout: 200ms, requests_per_connection: 1000000}}\n")
+	e := testkit.StartEdge(t, "node: {error_default_type: application/json, limits: {write_timeout: 200ms, requests_per_connection: 1000000}}\n")
 	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 16<<10) })
 	}}

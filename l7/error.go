@@ -21,6 +21,8 @@ type Error struct {
 	Side      Side
 	Retryable bool  // nothing of the request has reached a server that may have acted on it
 	Err       error // the cause, for the log; may be nil
+
+	Reply *Reply // the answer in place of Status and Message; may be nil
 }
 
 // Error returns the reason's code, the message and the cause.

@@ -2,6 +2,7 @@ package l7
 
 import (
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -39,18 +40,22 @@ type Exchange struct {
 	headSent  bool
 	slots     []slot
 	logValues []Field
+	held      heldBody  // the request's body, if any of it was read ahead
+	filtered  *filtered // Wire, if the answer's content passes through filters
 
 	started, forwarded, answered, ended int64 // sock.Now; 0: did not happen
 }
 
 // Upstream is what the upstream is sent, as far as it differs from the request.
 type Upstream struct {
+	Method   string // "": the request's
 	Path     string // escaped, without query
 	Query    string
 	HasQuery bool
 	Host     string // the Host field; "" until an endpoint is chosen, if it follows the target
 	Prefix   string // the stripped part of the path, for X-Forwarded-Prefix
 
+	body   []byte // in place of the request's content; nil: that itself
 	header Header
 	edited bool
 }
@@ -80,6 +85,7 @@ func NewExchange() *Exchange { return exchanges.Get().(*Exchange) }
 
 // Release empties the exchange and gives it back.
 func (x *Exchange) Release() {
+	x.held.release()
 	x.Req.reset()
 	x.Resp.reset()
 	x.Upstream.header.Reset()
@@ -210,6 +216,26 @@ func (x *Exchange) Answered() int64 { return x.answered }
 
 // Ended returns when the exchange ended, in sock.Now's time.
 func (x *Exchange) Ended() int64 { return x.ended }
+
+// UpstreamMethod returns the method that the upstream is sent.
+func (x *Exchange) UpstreamMethod() string {
+	if m := x.Upstream.Method; m != "" {
+		return m
+	}
+	return x.Req.Method
+}
+
+// Capture returns a group of the regular expression of the route's path, by its
+// name or by its number.
+func (x *Exchange) Capture(name string) (string, bool) {
+	for i := range x.Match.Captures {
+		c := &x.Match.Captures[i]
+		if c.Name == name && name != "" || strconv.Itoa(c.Group) == name {
+			return c.Value, true
+		}
+	}
+	return "", false
+}
 
 // Started returns when the head had arrived.
 func (x *Exchange) Started() time.Time { return sock.Time(x.started) }

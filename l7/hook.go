@@ -22,9 +22,23 @@ type (
 	// ResponseHook runs before the final head is written, whoever made it. Done
 	// after Reply replaces the upstream's answer; within a reply it is ignored.
 	ResponseHook interface{ Response(x *Exchange) Verdict }
+	// ResponseBodyHook runs after the Response hooks for an answer with content,
+	// whoever made it. It returns what the content passes through, or nil to
+	// leave it alone. It may still change x.Resp: a filter that changes the
+	// content's length sets x.Resp.Size to the new one or, if it does not know
+	// it, to -1. The first filter of a plan gets the upstream's bytes, the last
+	// writes to the client.
+	ResponseBodyHook interface{ ResponseBody(x *Exchange) BodyFilter }
 	// LogHook runs when the exchange has ended.
 	LogHook interface{ Log(x *Exchange) }
 )
+
+// BodyReader is a plugin whose Request hook looks at the request's content.
+// Before the hook runs the pipeline reads all of it, at most BodyLimit bytes:
+// longer content is refused with 413, and what does not fit into
+// node.limits.body_buffers with 503. A limit of 0 means that this instance does
+// not look at it.
+type BodyReader interface{ BodyLimit() int64 }
 
 // Instance is a configured plugin at its place in the order.
 type Instance struct {
@@ -38,6 +52,8 @@ type Step[H any] struct {
 	Order int
 	Kind  string
 	Hook  H
+
+	bodyLimit int64 // of a BodyReader's Request hook
 }
 
 // Plan is what runs for an exchange: one slice of hooks per phase, in order.
@@ -48,6 +64,8 @@ type Plan struct {
 	Upstream []Step[UpstreamHook]
 	Response []Step[ResponseHook]
 	Log      []Step[LogHook]
+
+	ResponseBody []Step[ResponseBodyHook]
 }
 
 // NewPlan flattens instances, which stand in order, into a plan.
@@ -58,16 +76,22 @@ func NewPlan(instances []Instance) *Plan {
 		p.Request = appendStep(p.Request, in)
 		p.Upstream = appendStep(p.Upstream, in)
 		p.Response = appendStep(p.Response, in)
+		p.ResponseBody = appendStep(p.ResponseBody, in)
 		p.Log = appendStep(p.Log, in)
 	}
 	return p
 }
 
 func appendStep[H any](steps []Step[H], in Instance) []Step[H] {
-	if h, ok := in.Plugin.(H); ok {
-		steps = append(steps, Step[H]{Order: in.Order, Kind: in.Kind, Hook: h})
+	h, ok := in.Plugin.(H)
+	if !ok {
+		return steps
 	}
-	return steps
+	s := Step[H]{Order: in.Order, Kind: in.Kind, Hook: h}
+	if r, ok := in.Plugin.(BodyReader); ok {
+		s.bodyLimit = r.BodyLimit()
+	}
+	return append(steps, s)
 }
 
 // Slot is a plugin's place for one value in every exchange. The zero value is

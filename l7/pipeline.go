@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
@@ -55,11 +56,15 @@ type Pipeline struct {
 	Log       *slog.Logger
 	BodyBytes int64 // bound of a request body; 0: none
 	Shared    *Shared
+
+	BodyBuffers int64  // bound of all content that is buffered for plugins, in bytes; 0: none
+	ErrorType   string // media type of errors for requests that tell none
 }
 
 // Shared is what all pipelines of a process share.
 type Shared struct {
-	date dateClock
+	date   dateClock
+	bodies atomic.Int64 // bytes buffered for plugins
 }
 
 var _ Handler = (*Pipeline)(nil)
@@ -116,11 +121,16 @@ func (p *Pipeline) run(x *Exchange) error {
 	}
 	x.at = -1
 	for {
-		hook := x.nextRequestHook()
-		if hook == nil {
+		step := x.nextRequestStep()
+		if step == nil {
 			break
 		}
-		if hook.Request(x) == Done {
+		if step.bodyLimit > 0 {
+			if err := x.readBody(step.bodyLimit); err != nil {
+				return err
+			}
+		}
+		if step.Hook.Request(x) == Done {
 			return nil
 		}
 	}
@@ -128,21 +138,26 @@ func (p *Pipeline) run(x *Exchange) error {
 		return errNoPeer
 	}
 	x.forwarded = x.started
-	if len(p.Global.PreRoute)+len(x.plan.Request) > 0 {
+	if x.Req.Body != nil && x.Route.Entity.RequestBuffering && x.Req.Upgrade == "" && x.Upstream.body == nil {
+		if err := x.holdBody(); err != nil {
+			return err
+		}
+	}
+	if len(p.Global.PreRoute)+len(x.plan.Request) > 0 || x.Req.Body != nil {
 		x.forwarded = sock.Now()
 	}
 	return p.Forwarder.Forward(x)
 }
 
-// nextRequestHook returns the first hook of the plan behind the one that ran
+// nextRequestStep returns the first step of the plan behind the one that ran
 // last. It searches by order, because a hook may have changed the plan by
 // naming the consumer.
-func (x *Exchange) nextRequestHook() RequestHook {
+func (x *Exchange) nextRequestStep() *Step[RequestHook] {
 	steps := x.plan.Request
 	for i := range steps {
 		if steps[i].Order > x.at {
 			x.at = steps[i].Order
-			return steps[i].Hook
+			return &steps[i]
 		}
 	}
 	return nil
@@ -234,6 +249,7 @@ func (p *Pipeline) answer(x *Exchange) {
 		}
 		r = p.problem(x.err)
 	}
+	r = r.shaped(x)
 	x.Proxied = false
 	x.Resp.reset()
 	x.Resp.Status, x.Resp.Size = r.Status, r.size()
@@ -269,6 +285,9 @@ func (p *Pipeline) sendReplyBody(x *Exchange, r *Reply) error {
 
 // problem returns the answer to an error.
 func (p *Pipeline) problem(e *Error) *Reply {
+	if e.Reply != nil {
+		return e.Reply
+	}
 	return Problem(e.Status, e.Message).WithReason(e.Reason)
 }
 
@@ -283,6 +302,9 @@ func (x *Exchange) SendHead() (Verdict, error) {
 			return Done, nil
 		}
 	}
+	if len(x.plan.ResponseBody) > 0 {
+		x.filterBody()
+	}
 	p.Policy.apply(x)
 	x.headSent = true
 	return Next, x.Wire.WriteHead(x.Resp.Status, &x.Resp.Header, x.Resp.Size)
@@ -296,6 +318,9 @@ func (p *Pipeline) end(x *Exchange) {
 		p.answerPanic(x)
 	}
 	x.ended = sock.Now()
+	if x.filtered != nil {
+		x.Sent = x.filtered.end()
+	}
 	for i := range x.plan.Log {
 		p.runLogHook(x, x.plan.Log[i].Hook)
 	}
@@ -323,6 +348,9 @@ func (p *Pipeline) panicked(x *Exchange, v any) {
 // runs.
 func (p *Pipeline) answerPanic(x *Exchange) {
 	x.err = &Error{Status: http.StatusInternalServerError, Message: "An unexpected error occurred", Reason: ReasonInternal}
+	if x.filtered != nil && !x.headSent {
+		x.Wire = x.filtered.Wire // the panic may have been a filter's
+	}
 	x.plan = &Plan{Log: x.plan.Log}
 	defer func() {
 		if v := recover(); v != nil {

@@ -108,8 +108,10 @@ func (p *HeaderPolicy) apply(x *Exchange) {
 			h.AddField(Field{Name: "Date", Value: x.pipeline.Shared.date.now(x.answered), ID: FieldDate})
 		}
 	} else {
-		h.AddField(Field{Name: "Date", Value: x.pipeline.Shared.date.now(x.answered), ID: FieldDate})
-		if p.Server {
+		if !h.Has(FieldDate) {
+			h.AddField(Field{Name: "Date", Value: x.pipeline.Shared.date.now(x.answered), ID: FieldDate})
+		}
+		if p.Server && !h.Has(FieldServer) {
 			h.AddField(Field{Name: "Server", Value: p.Product, ID: FieldServer})
 		}
 		if p.ResponseLatency {

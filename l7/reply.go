@@ -12,8 +12,10 @@ type Reply struct {
 	Body   []byte
 	Reason Reason
 
-	// In an error's body the request id stands between Body and tail.
-	tail []byte
+	// In an error's body the request id stands between Body and tail. That is
+	// its JSON; a client that prefers another shape gets message in that.
+	tail    []byte
+	message string
 }
 
 // NewReply returns a reply with a body of the given type. An empty body has no
@@ -26,13 +28,34 @@ func NewReply(status int, contentType string, body []byte) *Reply {
 	return r
 }
 
-// Problem returns a reply in Kong's error shape:
-// {"message":"...","request_id":"..."}.
+// Problem returns a reply in Kong's error shape: the message and the request id
+// as JSON, HTML, XML or plain text, by the client's Accept field.
 func Problem(status int, message string) *Reply {
-	r := NewReply(status, "application/json; charset=utf-8", appendJSON([]byte(`{"message":`), message))
+	r := NewReply(status, shapeTypes[shapeJSON], appendJSON([]byte(`{"message":`), message))
 	r.Body = append(r.Body, `,"request_id":"`...)
 	r.tail = []byte(`"}`)
+	r.message = message
 	return r
+}
+
+// shaped returns the reply as the client of x wants it: r itself, unless it is
+// an error that the client prefers in another shape than JSON.
+func (r *Reply) shaped(x *Exchange) *Reply {
+	if r.tail == nil {
+		return r
+	}
+	s := errorShape(&x.Req.Header, x.pipeline.ErrorType)
+	if s == shapeJSON {
+		return r
+	}
+	other := &Reply{Status: r.Status, Body: s.body(r.message, x.ID), Reason: r.Reason, Header: make([]Field, len(r.Header))}
+	copy(other.Header, r.Header)
+	for i := range other.Header {
+		if other.Header[i].ID == FieldContentType {
+			other.Header[i].Value = shapeTypes[s]
+		}
+	}
+	return other
 }
 
 // SetHeader adds a field to a reply under construction and returns the reply. A

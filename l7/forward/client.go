@@ -29,6 +29,10 @@ var _ l7.Forwarder = (*Client)(nil)
 // client is looked at, and again after each such while; twice that at the most.
 const silence = time.Second
 
+// flushDelay is how long content may be gathered for a client, but for a quarter
+// of it, before the client gets it.
+const flushDelay = 20 * time.Millisecond
+
 // Kong's words for what an upstream can do wrong.
 const (
 	textInvalid     = "An invalid response was received from the upstream server"
@@ -49,7 +53,7 @@ var (
 // the answer. An endpoint that fails before it may have acted on the request
 // is followed by another, up to the service's retries.
 func (c *Client) Forward(x *l7.Exchange) error {
-	leg := leg{client: c, x: x, service: x.Route.Service}
+	leg := leg{client: c, x: x, service: x.Route.Service, method: x.UpstreamMethod()}
 	for n := 1; ; n++ {
 		err := leg.try()
 		if err == nil {
@@ -71,18 +75,20 @@ func (c *Client) count(err *l7.Error) {
 
 // leg is the upstream side of one exchange. It lives on Forward's stack.
 type leg struct {
-	client   *Client
-	x        *l7.Exchange
-	service  *l7.Service
-	endpoint *upstream.Endpoint
-	conn     *upstream.Conn
-	framing  syntax.Framing
-	waited   bool       // now is older than the last byte of content
-	now      int64      // sock.Now when the try, or its last wait, began
-	request  []byte     // what is to be sent: head, and content if all of it is here
-	held     *buf.Block // the block request lies in; nil once it is sent
-	whole    []byte     // the request's content, if all of it is here
-	upload   *upload    // the request's content on its way, or nil
+	client    *Client
+	x         *l7.Exchange
+	service   *l7.Service
+	endpoint  *upstream.Endpoint
+	conn      *upstream.Conn
+	framing   syntax.Framing
+	method    string     // that the upstream is sent
+	waited    bool       // now is older than the last byte of content
+	gathering int64      // sock.Now since when the client is without content that is here; 0: it is not
+	now       int64      // sock.Now when the try, or its last wait, began
+	request   []byte     // what is to be sent: head, and content if all of it is here
+	held      *buf.Block // the block request lies in; nil once it is sent
+	whole     []byte     // the request's content, if all of it is here
+	upload    *upload    // the request's content on its way, or nil
 }
 
 // try sends the request to one endpoint and brings its answer back.
@@ -208,7 +214,9 @@ func (l *leg) await(size int) (a answer, wrote bool, err error) {
 			began = max(began, up.sentAt(now))
 		}
 		left := l.service.ReadTimeout - time.Duration(now-began)
-		if left > 2*silence {
+		if at := l.gathering; at != 0 && left > 2*flushDelay {
+			socket.ArmReadWithin(now, flushDelay/4, flushDelay-time.Duration(now-at)+flushDelay/4)
+		} else if left > 2*silence {
 			socket.ArmReadWithin(now, silence, 2*silence)
 		} else {
 			socket.ArmRead(now, left)
@@ -230,6 +238,13 @@ func (l *leg) await(size int) (a answer, wrote bool, err error) {
 			return a, wrote, err
 		}
 		now = sock.Now()
+		if l.gathering != 0 {
+			l.gathering = 0
+			if err := l.x.Wire.Flush(); err != nil {
+				return a, wrote, l.clientError(err)
+			}
+			continue
+		}
 		if up := l.upload; up != nil {
 			if began = max(began, up.sentAt(now)); began == now {
 				continue // and the upload notices by itself when the client leaves

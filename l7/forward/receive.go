@@ -27,7 +27,7 @@ func (l *leg) receive(a answer) *l7.Error {
 			return err
 		}
 		head := string(a.view()[:end])
-		if err := syntax.ParseResponse(head, x.Req.Method, &l.client.Limits, &x.Resp, &l.framing); err != nil {
+		if err := syntax.ParseResponse(head, l.method, &l.client.Limits, &x.Resp, &l.framing); err != nil {
 			return l.protocolError(err)
 		}
 		a.consume(end)
@@ -47,6 +47,9 @@ func (l *leg) receive(a answer) *l7.Error {
 		}
 		x.Tries[len(x.Tries)-1].Status = status
 		x.Proxied = true
+		if l.method == http.MethodHead && x.Req.Method != http.MethodHead {
+			x.Resp.Size = 0 // a plugin has changed the method; no content follows
+		}
 		if v, err := x.SendHead(); err != nil {
 			return l.clientError(err)
 		} else if v == l7.Done {
@@ -201,17 +204,24 @@ func (a *answer) consume(n int) {
 	}
 }
 
-// next flushes what the client can have and waits for further content. left is
-// how much is expected, or negative.
+// next waits for further content. left is how much is expected, or negative.
+// Before it waits, the client gets what there is, or, where the route's
+// response_buffering lets content be gathered, what is older than flushDelay.
 func (l *leg) next(a *answer, left int64) error {
-	if err := l.x.Wire.Flush(); err != nil {
-		return l.clientError(err)
+	l.now, l.waited = sock.Now(), true
+	switch {
+	case !l.x.Route.Entity.ResponseBuffering || l.gathering != 0 && l.now-l.gathering >= int64(flushDelay):
+		l.gathering = 0
+		if err := l.x.Wire.Flush(); err != nil {
+			return l.clientError(err)
+		}
+	case l.gathering == 0:
+		l.gathering = l.now
 	}
 	size := buf.Large
 	if left >= 0 && left < buf.Medium {
 		size = buf.Medium
 	}
-	l.now, l.waited = sock.Now(), true
 	got, _, err := l.await(size)
 	if err == io.EOF {
 		return errTruncated

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -37,16 +36,14 @@ const answerSize = buf.Medium
 // send writes the request and waits for the first bytes of an answer.
 func (l *leg) send() (answer, *l7.Error) {
 	x := l.x
+	if l.whole == nil {
+		l.whole = wholeBody(x)
+	}
 	held := buf.Get(x.Req.HeadSize + headRoom)
 	head := l.appendHead(held.B[:0])
-	if body := x.Req.Body; body != nil && l.whole == nil {
-		if w, ok := body.(l7.WholeBody); ok {
-			l.whole, _ = w.Whole()
-		}
-		if l.whole == nil {
-			defer held.Put()
-			return l.sendStreaming(head)
-		}
+	if x.Req.Body != nil && l.whole == nil {
+		defer held.Put()
+		return l.sendStreaming(head)
 	}
 	l.request, l.held = append(head, l.whole...), held
 	a, wrote, err := l.await(answerSize)
@@ -54,6 +51,20 @@ func (l *leg) send() (answer, *l7.Error) {
 		return a, l.sendError(err, wrote)
 	}
 	return a, nil
+}
+
+// wholeBody returns the content to be sent if all of it is here; nil if not, or
+// if there is none.
+func wholeBody(x *l7.Exchange) []byte {
+	if b := x.BodyToSend(); b != nil {
+		return b
+	}
+	if w, ok := x.Req.Body.(l7.WholeBody); ok {
+		if all, ok := w.Whole(); ok {
+			return all
+		}
+	}
+	return nil
 }
 
 // sendStreaming writes the head and lets the content follow on a goroutine of
@@ -95,7 +106,7 @@ func (l *leg) sendError(err error, wrote bool) *l7.Error {
 // has seen it: its method is idempotent (Kong excepts POST, LOCK and PATCH) and
 // its content is all here.
 func (l *leg) replayable() bool {
-	switch l.x.Req.Method {
+	switch l.method {
 	case http.MethodPost, http.MethodPatch, "LOCK":
 		return false
 	}
@@ -111,7 +122,7 @@ func isOutOfSockets(err error) bool {
 func (l *leg) appendHead(b []byte) []byte {
 	x := l.x
 	u := &x.Upstream
-	b = append(b, x.Req.Method...)
+	b = append(b, l.method...)
 	b = append(b, ' ')
 	b = append(b, u.Path...)
 	if u.HasQuery {
@@ -222,12 +233,12 @@ func (l *leg) appendFraming(b []byte) []byte {
 		b = append(b, "Connection: keep-alive\r\n"...)
 	}
 	switch {
+	case l.whole != nil:
+		b = syntax.AppendContentLength(b, int64(len(l.whole)))
 	case r.Body != nil && r.ContentLength < 0:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	case r.Body != nil || sendsZero(r.Method):
-		b = append(b, "Content-Length: "...)
-		b = strconv.AppendInt(b, r.ContentLength, 10)
-		b = append(b, "\r\n"...)
+	case r.Body != nil || sendsZero(l.method):
+		b = syntax.AppendContentLength(b, r.ContentLength)
 	}
 	return b
 }
