@@ -158,15 +158,13 @@ func (x *Exchange) readBody(limit int64) error {
 	shared := x.pipeline.Shared
 	x.held.budget = &shared.bodies
 	var content []byte
-	if n := x.Req.ContentLength; n > 0 {
-		if !x.reserve(n) {
-			return errNoRoom
-		}
-		content = make([]byte, 0, n)
-	}
 	for {
 		if len(content) == cap(content) {
+			// Room grows with what arrives: an announced length alone costs nothing.
 			more := max(int64(buf.Small), int64(cap(content)))
+			if left := x.Req.ContentLength - int64(len(content)); left > 0 {
+				more = min(more, left)
+			}
 			if !x.reserve(more) {
 				return errNoRoom
 			}
