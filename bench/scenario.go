@@ -19,6 +19,7 @@ type scenario struct {
 	title string
 	unit  string
 	path  string // What is requested.
+	bare  string // Asked of Bulwark as its own peer, in place of the others; "": there is none.
 	tls   bool
 	logs  bool
 	conns int // Connections of wrk; unused by idle scenarios.
@@ -69,6 +70,31 @@ func scenarios() []scenario {
 			unit: perConnection, path: "/size/128", idle: true, tls: true,
 		},
 	}
+}
+
+// bareName is the contestant that Bulwark is to itself where a scenario compares
+// two of its routes.
+const bareName = "bare"
+
+// entrant is a contestant of one scenario and what it is asked for.
+type entrant struct {
+	name    string
+	program *program
+	path    string
+}
+
+// entrants returns who takes part in a scenario.
+func (r *run) entrants(sc *scenario) (list []entrant) {
+	for i := range r.programs {
+		p := &r.programs[i]
+		if sc.bare == "" || p.name == subject {
+			list = append(list, entrant{p.name, p, sc.path})
+		}
+		if sc.bare != "" && p.name == subject {
+			list = append(list, entrant{bareName, p, sc.bare})
+		}
+	}
+	return list
 }
 
 // pick returns the scenarios of the given names, in the table's order; no name

@@ -48,17 +48,18 @@ func (r *run) scenario(ctx context.Context, sc *scenario) (ScenarioReport, error
 	if sc.idle {
 		rounds = min(rounds, maxIdleRounds)
 	}
-	sr := ScenarioReport{Name: sc.name, Title: sc.title, CostUnit: sc.unit, Standings: make([]Standing, len(r.programs))}
+	entrants := r.entrants(sc)
+	sr := ScenarioReport{Name: sc.name, Title: sc.title, CostUnit: sc.unit, Standings: make([]Standing, len(entrants))}
 	if sc.idle {
 		sr.Title = fmt.Sprintf("%d %s", r.o.IdleConnections, sc.title)
 	}
-	for i, p := range r.programs {
-		sr.Standings[i].Contestant = p.name
+	for i := range entrants {
+		sr.Standings[i].Contestant = entrants[i].name
 	}
 	for round := range rounds {
-		for k := range r.programs {
-			i := (k + round) % len(r.programs)
-			figures, command, err := r.turn(ctx, sc, &r.programs[i])
+		for k := range entrants {
+			i := (k + round) % len(entrants)
+			figures, command, err := r.turn(ctx, sc, &entrants[i])
 			if ctx.Err() != nil {
 				return sr, fmt.Errorf("the run was interrupted: %w", context.Cause(ctx))
 			}
@@ -71,7 +72,7 @@ func (r *run) scenario(ctx context.Context, sc *scenario) (ScenarioReport, error
 			}
 			sr.Command = command
 			sr.Standings[i].Turns = append(sr.Standings[i].Turns, turn)
-			r.show(sc, rounds, r.programs[i].name, &turn)
+			r.show(sc, rounds, entrants[i].name, &turn)
 		}
 	}
 	sr.settle(sc.bar)
@@ -138,8 +139,8 @@ func (t *started) end() error {
 }
 
 // turn measures one contestant once.
-func (r *run) turn(ctx context.Context, sc *scenario, p *program) (_ Figures, command string, err error) {
-	t, err := r.begin(ctx, p, sc.logs)
+func (r *run) turn(ctx context.Context, sc *scenario, e *entrant) (_ Figures, command string, err error) {
+	t, err := r.begin(ctx, e.program, sc.logs)
 	if err != nil {
 		return Figures{}, "", err
 	}
@@ -148,15 +149,15 @@ func (r *run) turn(ctx context.Context, sc *scenario, p *program) (_ Figures, co
 		f, err := r.rest(ctx, sc, t)
 		return f, "", err
 	}
-	return r.load(ctx, sc, t)
+	return r.load(ctx, sc, e.path, t)
 }
 
 // load measures a contestant under wrk.
-func (r *run) load(ctx context.Context, sc *scenario, t *started) (Figures, string, error) {
-	url := fmt.Sprintf("http://127.0.0.1:%d%s", t.settings.HTTP, sc.path)
+func (r *run) load(ctx context.Context, sc *scenario, path string, t *started) (Figures, string, error) {
+	url := fmt.Sprintf("http://127.0.0.1:%d%s", t.settings.HTTP, path)
 	if sc.tls {
 		// By name, so that the client sends an SNI.
-		url = fmt.Sprintf("https://localhost:%d%s", t.settings.HTTPS, sc.path)
+		url = fmt.Sprintf("https://localhost:%d%s", t.settings.HTTPS, path)
 	}
 	command := shorten(append([]string{"wrk"}, wrkArgs(r.script, url, sc.conns, r.o.Duration)...), r.dir)
 	if r.o.WarmUp > 0 {
