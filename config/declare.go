@@ -135,32 +135,8 @@ func (l *loader) extra(k *kind, key, value *yaml.Node, children *[]child) bool {
 
 // pluginConfig decodes the configuration of a plugin by its kind.
 func (l *loader) pluginConfig(p *Plugin, n *yaml.Node, refs schema.References) schema.References {
-	raw, _ := p.Config.(*yaml.Node)
-	p.Config = nil
-	if p.Name == "" {
-		return refs
-	}
-	var t *schema.Type
-	if l.kinds != nil {
-		t, _ = l.kinds.Schema(p.Name)
-	}
-	if t == nil {
-		_, at := pair(n, "name")
-		l.report.Enter("name")
-		l.report.Add(&Error{
-			Place: l.report.Place(at), Suggestion: schema.Nearest(p.Name, names(l.kinds)),
-			Reason: "plugin '" + p.Name + "' not enabled; add it to the 'plugins' configuration property",
-		})
-		l.report.Leave()
-		return refs
-	}
-	if raw == nil {
-		raw = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: n.Line, Column: n.Column}
-	}
-	l.report.Enter("config")
-	v, more := t.Decode(l.report, raw, nil)
-	l.report.Leave()
-	p.Config, p.kind = v, t
+	var more schema.References
+	p.Config, p.kind, more = l.decodeConfig(p.Name, p.Config, n)
 	for path, ref := range more {
 		if refs == nil {
 			refs = make(schema.References)
@@ -172,6 +148,37 @@ func (l *loader) pluginConfig(p *Plugin, n *yaml.Node, refs schema.References) s
 		refs["config"+sep+path] = ref
 	}
 	return refs
+}
+
+// decodeConfig decodes what an instance of the plugin name has written as its
+// configuration; n is where the instance stands. The kind is nil if there is no
+// such plugin, which is reported.
+func (l *loader) decodeConfig(name string, written any, n *yaml.Node) (cfg any, kind *schema.Type, refs schema.References) {
+	raw, _ := written.(*yaml.Node)
+	if name == "" {
+		return nil, nil, nil
+	}
+	var t *schema.Type
+	if l.kinds != nil {
+		t, _ = l.kinds.Schema(name)
+	}
+	if t == nil {
+		_, at := pair(n, "name")
+		l.report.Enter("name")
+		l.report.Add(&Error{
+			Place: l.report.Place(at), Suggestion: schema.Nearest(name, names(l.kinds)),
+			Reason: "plugin '" + name + "' not enabled; add it to the 'plugins' configuration property",
+		})
+		l.report.Leave()
+		return nil, nil, nil
+	}
+	if raw == nil {
+		raw = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: n.Line, Column: n.Column}
+	}
+	l.report.Enter("config")
+	cfg, refs = t.Decode(l.report, raw, nil)
+	l.report.Leave()
+	return cfg, t, refs
 }
 
 // names returns the plugins that kinds knows, if it tells.

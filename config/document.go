@@ -15,7 +15,7 @@ func JSONSchema(kinds Kinds) []byte {
 	types := entityKinds(&Config{})
 	defs := make(map[string]any)
 	properties := maps.Clone(headerType.JSONSchema()["properties"].(map[string]any))
-	properties["node"] = nullable(nodeType.JSONSchema())
+	properties["node"] = nodeSchema(kinds)
 	for name, k := range types {
 		defs[name] = entitySchema(k, kinds)
 		properties[name] = listOf(name)
@@ -30,6 +30,17 @@ func JSONSchema(kinds Kinds) []byte {
 		panic("BUG: marshalling the schema: " + err.Error())
 	}
 	return append(b, '\n')
+}
+
+// nodeSchema describes the node as it is written in a file.
+func nodeSchema(kinds Kinds) map[string]any {
+	node := nullable(nodeType.JSONSchema())
+	s := node
+	for _, list := range []string{"listeners", "plugins"} {
+		s = s["properties"].(map[string]any)[list].(map[string]any)["items"].(map[string]any)
+	}
+	tieConfig(s, kinds)
+	return node
 }
 
 // entitySchema describes an entity as it is written in a file.
@@ -73,16 +84,20 @@ func entitySchema(k *kind, kinds Kinds) map[string]any {
 			}},
 		}
 	case KindPlugin:
-		s["allOf"] = pluginSchemas(kinds)
-		if len(pluginSchemas(kinds)) == 0 {
-			delete(s, "allOf")
-		}
-		properties["config"] = map[string]any{"type": []string{"object", "null"}}
+		tieConfig(s, kinds)
 	}
 	return s
 }
 
-// pluginSchemas ties the configuration to the name of the plugin.
+// tieConfig ties the configuration in a plugin's schema to its name.
+func tieConfig(s map[string]any, kinds Kinds) {
+	if all := pluginSchemas(kinds); len(all) > 0 {
+		s["allOf"] = all
+	}
+	s["properties"].(map[string]any)["config"] = map[string]any{"type": []string{"object", "null"}}
+}
+
+// pluginSchemas describes the configuration of each plugin.
 func pluginSchemas(kinds Kinds) []any {
 	var all []any
 	for _, name := range names(kinds) {

@@ -136,6 +136,3 @@ func (s SNI) MarshalJSON() ([]byte, error) { return sniType.Marshal(&s, nil, nil
 func (c CACertificate) MarshalJSON() ([]byte, error) {
 	return caCertificateType.Marshal(&c, c.refs, nil)
 }
-
-// MarshalJSON writes the node by its keys in the file.
-func (n Node) MarshalJSON() ([]byte, error) { return nodeType.Marshal(&n, nil, nil) }

@@ -27,6 +27,9 @@ func (l *loader) link() {
 			l.checkCAs(d, s)
 		}
 	}
+	for _, p := range l.inner {
+		l.resolve(nil, "node", p)
+	}
 	for _, d := range l.declared {
 		uniq.attributes(d)
 	}

@@ -12,7 +12,8 @@ import (
 // Kinds knows the plugins. An implementation that also has a method
 // Names() []string makes "did you mean" hints and documents possible; one with
 // Allows(plugin, scope string) bool says which entities a plugin may be limited
-// to: scope is "service", "route", "consumer", or "" for none.
+// to: scope is "service", "route", "consumer", or "" for none; and whether it
+// may stand on a "listener".
 type Kinds interface {
 	// Schema returns the description of a plugin's configuration.
 	Schema(plugin string) (*schema.Type, bool)
@@ -73,8 +74,9 @@ type loader struct {
 	cfg      *Config
 	types    map[string]*kind
 	declared []*declared
-	spaces   map[string]ID // namespace of generated ids by kind
-	content  map[ID]int    // how often content gave the same id
+	inner    []schema.Pending // references inside configurations of listeners' plugins
+	spaces   map[string]ID    // namespace of generated ids by kind
+	content  map[ID]int       // how often content gave the same id
 }
 
 func newLoader(kinds Kinds, from Origin) *loader {
@@ -141,4 +143,5 @@ func (l *loader) node(n *yaml.Node) {
 	v, _ := nodeType.Decode(l.report, n, nil)
 	l.report.Leave()
 	l.cfg.Node = *v.(*Node)
+	l.listenerPlugins(&l.cfg.Node, n)
 }

@@ -19,13 +19,20 @@ type Node struct {
 	Drain      schema.Duration `json:"drain" default:"30s" min:"0s" max:"24h" doc:"How long open exchanges may go on after a stop or reload."`
 	Headers    []string        `json:"headers" default:"[server_tokens, latency_tokens, X-Kong-Request-Id]" unique:"true" enum:"server_tokens,latency_tokens,X-Kong-Upstream-Latency,X-Kong-Proxy-Latency,X-Kong-Response-Latency,X-Kong-Admin-Latency,X-Kong-Upstream-Status,X-Kong-Request-Id,Server,Via,off" doc:"Header fields added to responses, by Kong's names; off alone adds none."`
 	ErrorType  string          `json:"error_default_type" default:"text/plain" enum:"text/plain,application/json,text/html,application/xml" doc:"Media type of errors for requests that have neither Accept nor Content-Type."`
-	TrustedIPs []schema.Prefix `json:"trusted_ips" default:"[]" doc:"Peers whose X-Forwarded-* and X-Real-IP fields are believed."`
+	TrustedIPs []schema.Prefix `json:"trusted_ips" default:"[]" doc:"Peers whose X-Forwarded-* fields are believed, and the one of real_ip_header. Behind a PROXY header the peer is whom it names."`
 	Store      schema.Unserved `json:"store" doc:"Where desired state lives, if not in this file."`
 	TLS        schema.Unserved `json:"tls" doc:"TLS policies."`
 	ACME       schema.Unserved `json:"acme" doc:"Automatic certificates."`
 	WAF        schema.Unserved `json:"waf" doc:"Defaults of the web application firewall."`
 	Telemetry  schema.Unserved `json:"telemetry" doc:"Export of traces and metrics."`
+
+	RealIPHeader    string `json:"real_ip_header" default:"X-Real-IP" check:"header_name" doc:"Field in which a trusted peer names the client, for plugins, logs and balancing. Of X-Forwarded-For the last address counts. proxy_protocol: no field, but the connection alone."`
+	RealIPRecursive bool   `json:"real_ip_recursive" default:"false" doc:"Whether the client is the last address of the field that is not itself trusted, in place of the last one."`
 }
+
+// RealIPConnection is the value of Node.RealIPHeader that is no field: the
+// client is who the connection, or its PROXY header, says.
+const RealIPConnection = "proxy_protocol"
 
 // Listener is one socket that accepts traffic.
 type Listener struct {
@@ -36,8 +43,9 @@ type Listener struct {
 	Limits        ListenerLimits  `json:"limits" doc:"Bounds of this listener in place of those of the node."`
 	TLS           schema.Unserved `json:"tls" doc:"Name of a TLS policy."`
 	HTTP3         bool            `json:"http3" default:"false" unserved:"true" doc:"Whether HTTP/3 is served on the same port."`
-	ProxyProtocol schema.Unserved `json:"proxy_protocol" doc:"Peers that send a PROXY header."`
-	Plugins       schema.Unserved `json:"plugins" doc:"Plugins that run for everything on this listener."`
+	ProxyProtocol []schema.Prefix `json:"proxy_protocol" default:"[]" doc:"Peers, such as load balancers, that begin every connection with a PROXY header (version 1 or 2), before TLS. It is required of them and names the client. Whoever is not listed is served as they are, and a header of theirs is content."`
+
+	Plugins []ListenerPlugin `json:"plugins" default:"[]" doc:"Plugins that run for everything on this listener, beside those of routes and services and before them. One that can judge a connection does so when it comes, before TLS."`
 }
 
 // ListenerLimits are bounds of one listener; nil means the bound of the node.

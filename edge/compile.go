@@ -86,8 +86,7 @@ func (c *compiler) compile() error {
 	if err != nil {
 		return fmt.Errorf("building the router: %w", err)
 	}
-	c.buildSites(router)
-	return nil
+	return c.buildSites(router, routes)
 }
 
 // openAccessLog opens the access log, or goes on with the one that is open.
@@ -215,13 +214,16 @@ func (c *compiler) buildRoutes() ([]*l7.Route, error) {
 }
 
 // buildSites makes each listener's part.
-func (c *compiler) buildSites(router *l7.Router) {
+func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	node := &c.cfg.Node
 	trusted := make([]netip.Prefix, len(node.TrustedIPs))
 	for i := range trusted {
 		trusted[i] = node.TrustedIPs[i].Prefix
 	}
 	policy := l7.NewHeaderPolicy(c.env.Product, node.Headers, trusted)
+	if node.RealIPHeader != config.RealIPConnection {
+		policy.SetRealIP(l7.RealIP{Header: node.RealIPHeader, Recursive: node.RealIPRecursive})
+	}
 	pipeline := l7.Pipeline{
 		Router:       router,
 		Global:       c.plans.global,
@@ -240,21 +242,31 @@ func (c *compiler) buildSites(router *l7.Router) {
 	}
 	settings := engineSettings(&node.Limits)
 	tlsConfig := c.tlsConfig()
-	build := func(name, serve string) *site {
+	build := func(l *config.Listener) (*site, error) {
+		g, err := c.buildGuard(l)
+		if err != nil {
+			return nil, err
+		}
 		p := pipeline
-		p.Listener = c.env.Metrics.Listener(name)
-		s := &site{Pipeline: &p, snapshot: c.snap, settings: settings}
-		if serve == "https" {
+		p.Listener = c.env.Metrics.Listener(l.Name)
+		g.put(&p, routes)
+		s := &site{Pipeline: &p, snapshot: c.snap, settings: settings, guard: g}
+		if l.Serve == "https" {
 			s.tls = tlsConfig
 		}
-		return s
+		return s, nil
+	}
+	var err error
+	for _, l := range c.listeners() {
+		if c.snap.sites[l.Name], err = build(l); err != nil {
+			return err
+		}
 	}
 	for i := range node.Listeners {
-		l := &node.Listeners[i]
-		c.snap.sites[l.Name] = build(l.Name, l.Serve)
-		c.snap.specs = append(c.snap.specs, listenerSpec(l, &node.Limits))
+		c.snap.specs = append(c.snap.specs, listenerSpec(&node.Listeners[i], &node.Limits))
 	}
-	c.snap.orphan = build("closed", "http")
+	c.snap.orphan, err = build(&config.Listener{Name: "closed", Serve: "http"})
+	return err
 }
 
 func (c *compiler) tlsConfig() *tls.Config {
@@ -277,7 +289,13 @@ func (c *compiler) tlsConfig() *tls.Config {
 func listenerSpec(l *config.Listener, node *config.Limits) listeners.Spec {
 	s := listeners.Spec{
 		Name: l.Name, Addr: l.Address.Addr, Port: l.Address.Port, ReusePort: l.ReusePort,
-		Limits: listeners.Limits{Connections: node.Connections, ConnectionsPerAddress: node.ConnectionsPerAddress},
+		Limits: listeners.Limits{
+			Connections: node.Connections, ConnectionsPerAddress: node.ConnectionsPerAddress,
+			HeaderTimeout: node.HeaderTimeout.Std(),
+		},
+	}
+	for _, p := range l.ProxyProtocol {
+		s.Proxies = append(s.Proxies, p.Prefix)
 	}
 	if n := l.Limits.Connections; n != nil {
 		s.Limits.Connections = *n

@@ -156,17 +156,27 @@ func (e *Edge) acquire(listener string) h1.Site {
 
 var _ l4.Acceptor = (*Edge)(nil)
 
-// ServeConn serves a client's connection: TLS where its listener has it, then
-// HTTP.
+// ServeConn serves a client's connection, unless a plugin of its listener
+// refuses it: TLS where the listener has it, then HTTP.
 func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
-	s := e.acquire(c.Listener).(*site)
-	cfg, timeout := s.tls, s.settings.HeaderTimeout
-	s.Release()
-	if cfg != nil && !e.handshake(ctx, c, cfg, timeout) {
+	cfg, timeout, ok := e.judge(c)
+	if !ok || cfg != nil && !e.handshake(ctx, c, cfg, timeout) {
 		c.Close()
 		return
 	}
 	e.http.ServeConn(c)
+}
+
+// judge asks the listener's plugins about a connection. It returns how TLS is
+// terminated on it, nil for plaintext, and how long that may take.
+func (e *Edge) judge(c *l4.Conn) (cfg *tls.Config, timeout time.Duration, ok bool) {
+	s := e.acquire(c.Listener).(*site)
+	defer s.Release()
+	if s.guard.refuses(&c.Info) {
+		s.Listener.Refuse(telemetry.RefusedPlugin)
+		return nil, 0, false
+	}
+	return s.tls, s.settings.HeaderTimeout, true
 }
 
 // plainOnTLSBody is what a client is told that speaks HTTP where TLS is wanted,

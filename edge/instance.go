@@ -53,26 +53,26 @@ func (c *compiler) buildPlugins() error {
 		if !e.Enabled {
 			continue
 		}
-		if err := c.buildPlugin(e); err != nil {
+		if _, err := c.buildPlugin(e); err != nil {
 			errs = append(errs, fmt.Errorf("building plugin %q (%s): %w", e.Name, e.ID, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (c *compiler) buildPlugin(e *config.Plugin) error {
+func (c *compiler) buildPlugin(e *config.Plugin) (*instance, error) {
 	order := kindIndex(c.env.Kinds, e.Name)
 	if order < 0 {
-		return fmt.Errorf("BUG: kind %q passed validation", e.Name)
+		return nil, fmt.Errorf("BUG: kind %q passed validation", e.Name)
 	}
 	text, err := json.Marshal(e.Config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	key := pluginKey{e.ID, sha256.Sum256(append(text, e.Name...))}
 	if old := c.prev.plugins[key]; old != nil && old.order == order {
 		c.snap.plugins[key] = old
-		return nil
+		return old, nil
 	}
 	kind := c.env.Kinds[order]
 	built, err := kind.Build(e.Config, plugins.Env{
@@ -81,10 +81,11 @@ func (c *compiler) buildPlugin(e *config.Plugin) error {
 		State:   c.env.State,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.snap.plugins[key] = &instance{entity: e, kind: kind, order: order, plugin: built}
-	return nil
+	in := &instance{entity: e, kind: kind, order: order, plugin: built}
+	c.snap.plugins[key] = in
+	return in, nil
 }
 
 func kindIndex(kinds []plugins.Kind, name string) int {

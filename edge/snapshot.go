@@ -35,6 +35,7 @@ type site struct {
 	snapshot *Snapshot
 	settings *h1.Settings
 	tls      *tls.Config // nil: plaintext
+	guard    *guard
 }
 
 var _ h1.Site = (*site)(nil)

@@ -56,19 +56,19 @@ func TestNewInfo(t *testing.T) {
 		want                Info
 	}{
 		{"IPv4", "192.0.2.1:1234", "192.0.2.9:80", Info{
-			Listener: "web", Client: netip.MustParseAddrPort("192.0.2.1:1234"), Local: netip.MustParseAddrPort("192.0.2.9:80"),
+			Listener: "web", Client: netip.MustParseAddrPort("192.0.2.1:1234"), Local: netip.MustParseAddrPort("192.0.2.9:80"), Peer: netip.MustParseAddrPort("192.0.2.1:1234"),
 			ClientIP: "192.0.2.1", LocalPort: "80",
 		}},
 		{"IPv4 on an IPv6 socket", "[::ffff:192.0.2.1]:1234", "[::ffff:192.0.2.9]:80", Info{
-			Listener: "web", Client: netip.MustParseAddrPort("192.0.2.1:1234"), Local: netip.MustParseAddrPort("192.0.2.9:80"),
+			Listener: "web", Client: netip.MustParseAddrPort("192.0.2.1:1234"), Local: netip.MustParseAddrPort("192.0.2.9:80"), Peer: netip.MustParseAddrPort("192.0.2.1:1234"),
 			ClientIP: "192.0.2.1", LocalPort: "80",
 		}},
 		{"IPv6", "[2001:db8::1]:1234", "[2001:db8::9]:8443", Info{
-			Listener: "web", Client: netip.MustParseAddrPort("[2001:db8::1]:1234"), Local: netip.MustParseAddrPort("[2001:db8::9]:8443"),
+			Listener: "web", Client: netip.MustParseAddrPort("[2001:db8::1]:1234"), Local: netip.MustParseAddrPort("[2001:db8::9]:8443"), Peer: netip.MustParseAddrPort("[2001:db8::1]:1234"),
 			ClientIP: "2001:db8::1", LocalPort: "8443",
 		}},
 		{"a zone is no part of the address in texts", "[fe80::1%eth0]:1234", "[fe80::9%eth0]:80", Info{
-			Listener: "web", Client: netip.MustParseAddrPort("[fe80::1%eth0]:1234"), Local: netip.MustParseAddrPort("[fe80::9%eth0]:80"),
+			Listener: "web", Client: netip.MustParseAddrPort("[fe80::1%eth0]:1234"), Local: netip.MustParseAddrPort("[fe80::9%eth0]:80"), Peer: netip.MustParseAddrPort("[fe80::1%eth0]:1234"),
 			ClientIP: "fe80::1", LocalPort: "80",
 		}},
 	}

@@ -5,12 +5,21 @@ import (
 	"strconv"
 )
 
+// ConnHook is implemented by plugins that act on a connection before anything
+// of it is served, TLS included. Any number of connections may ask at once; the
+// answer must not wait for anything.
+type ConnHook interface {
+	// Conn reports whether the connection is refused, which closes it.
+	Conn(info *Info) (refuse bool)
+}
+
 // Info is what is known of a client connection. It is written once, before the
 // first exchange, and read by any number of goroutines after that.
 type Info struct {
 	Listener string         // node.listeners[].name
-	Client   netip.AddrPort // the peer, an IPv4-mapped address unmapped
-	Local    netip.AddrPort // our end
+	Client   netip.AddrPort // who opened the connection: the peer, or whom its PROXY header names
+	Local    netip.AddrPort // where it was opened to: our end, or what the header names
+	Peer     netip.AddrPort // the socket's other end
 	TLS      *TLS           // nil on plaintext
 
 	// Texts made once for a connection's many exchanges.
@@ -26,7 +35,8 @@ type TLS struct {
 	Protocol   string // ALPN, "" if none
 }
 
-// NewInfo returns the Info of a connection between two addresses.
+// NewInfo returns the Info of a connection between two addresses, the client's
+// being the peer's. IPv4-mapped addresses are unmapped.
 func NewInfo(listener string, client, local netip.AddrPort) Info {
 	client = netip.AddrPortFrom(client.Addr().Unmap(), client.Port())
 	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
@@ -34,6 +44,7 @@ func NewInfo(listener string, client, local netip.AddrPort) Info {
 		Listener:  listener,
 		Client:    client,
 		Local:     local,
+		Peer:      client,
 		ClientIP:  client.Addr().WithZone("").String(),
 		LocalPort: strconv.Itoa(int(local.Port())),
 	}

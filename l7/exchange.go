@@ -38,6 +38,8 @@ type Exchange struct {
 	reply     *Reply
 	err       *Error
 	headSent  bool
+	client    netip.Addr // whom a trusted peer names as the client; the zero value: nobody
+	clientIP  string     // client's text
 	slots     []slot
 	logValues []Field
 	held      heldBody  // the request's body, if any of it was read ahead
@@ -132,8 +134,22 @@ func (x *Exchange) Reason() Reason {
 	return ReasonNone
 }
 
-// ClientAddr returns the client's address.
-func (x *Exchange) ClientAddr() netip.Addr { return x.Conn.Client.Addr() }
+// ClientAddr returns the address of the client: that of the connection, or the
+// one that a trusted peer names as it.
+func (x *Exchange) ClientAddr() netip.Addr {
+	if x.client.IsValid() {
+		return x.client
+	}
+	return x.Conn.Client.Addr()
+}
+
+// ClientIP returns ClientAddr as text.
+func (x *Exchange) ClientIP() string {
+	if x.client.IsValid() {
+		return x.clientIP
+	}
+	return x.Conn.ClientIP
+}
 
 // SetConsumer makes c the exchange's consumer; from the next hook on, the
 // consumer's plan runs.

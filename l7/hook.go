@@ -1,5 +1,7 @@
 package l7
 
+import "slices"
+
 // Verdict says how an exchange goes on after a hook.
 type Verdict uint8
 
@@ -42,7 +44,7 @@ type BodyReader interface{ BodyLimit() int64 }
 
 // Instance is a configured plugin at its place in the order.
 type Instance struct {
-	Order  int    // the kind's place in plugins/catalog
+	Order  int    // the kind's place in plugins/catalog; below zero on a listener
 	Kind   string // the plugin's name
 	Plugin any    // what its kind's New returned; implements some of the hooks
 }
@@ -80,6 +82,20 @@ func NewPlan(instances []Instance) *Plan {
 		p.Log = appendStep(p.Log, in)
 	}
 	return p
+}
+
+// Join returns the plan that runs first's hooks and then p's, in each phase.
+// Every order of first's is below those of p.
+func (first *Plan) Join(p *Plan) *Plan {
+	return &Plan{
+		PreRoute: slices.Concat(first.PreRoute, p.PreRoute),
+		Request:  slices.Concat(first.Request, p.Request),
+		Upstream: slices.Concat(first.Upstream, p.Upstream),
+		Response: slices.Concat(first.Response, p.Response),
+		Log:      slices.Concat(first.Log, p.Log),
+
+		ResponseBody: slices.Concat(first.ResponseBody, p.ResponseBody),
+	}
 }
 
 func appendStep[H any](steps []Step[H], in Instance) []Step[H] {

@@ -72,7 +72,7 @@ func (x *Exchange) AppendLogEntry(b []byte) []byte {
 		b = append(b, '}')
 	}
 	b = append(b, `,"client_ip":`...)
-	b = appendJSON(b, x.Conn.ClientIP)
+	b = appendJSON(b, x.ClientIP())
 	b = append(b, `,"started_at":`...)
 	b = strconv.AppendInt(b, x.Started().UnixMilli(), 10)
 	b = append(b, `,"source":"`...)

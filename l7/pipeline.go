@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -43,6 +44,10 @@ type Forwarder interface {
 type Pipeline struct {
 	Router *Router
 	Global *Plan // what runs without a route; its PreRoute hooks always run
+
+	// RoutePlan returns what runs on a route while no consumer is known. It is
+	// nil if that is the route's own plan.
+	RoutePlan func(r *Route) *Plan
 
 	// ConsumerPlan returns what runs on a route once its consumer is known. It
 	// is nil if no plugin is limited to a consumer.
@@ -111,6 +116,7 @@ func (p *Pipeline) begin(x *Exchange) {
 
 // run goes through the phases until something has answered.
 func (p *Pipeline) run(x *Exchange) error {
+	p.Policy.findClient(x)
 	for i := range p.Global.PreRoute {
 		if p.Global.PreRoute[i].Hook.PreRoute(x) == Done {
 			return nil
@@ -119,7 +125,7 @@ func (p *Pipeline) run(x *Exchange) error {
 	if done, err := p.route(x); done || err != nil {
 		return err
 	}
-	x.at = -1
+	x.at = math.MinInt
 	for {
 		step := x.nextRequestStep()
 		if step == nil {
@@ -187,6 +193,9 @@ func (p *Pipeline) route(x *Exchange) (done bool, err error) {
 	}
 	r := x.Match.Route
 	x.Route, x.plan = r, r.Plan
+	if p.RoutePlan != nil {
+		x.plan = p.RoutePlan(r)
+	}
 	if !r.HTTP && !p.secure(x) {
 		x.Reply(p.toHTTPS(x, host))
 		return true, nil
@@ -202,7 +211,7 @@ func (p *Pipeline) secure(x *Exchange) bool {
 		return true
 	}
 	proto, ok := x.Req.Header.Known(FieldXForwardedProto)
-	return ok && strings.EqualFold(proto, "https") && p.Policy.Trusts(x.ClientAddr())
+	return ok && strings.EqualFold(proto, "https") && p.Policy.Trusts(x.Conn.Client.Addr())
 }
 
 // toHTTPS is the answer to a plain request on an https-only route.

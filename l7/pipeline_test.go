@@ -457,3 +457,40 @@ func TestErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestListenerPlan shows that what a listener puts before a plan runs first in
+// each phase, once, whatever the plan behind it becomes.
+func TestListenerPlan(t *testing.T) {
+	var ran []string
+	first := NewPlan([]Instance{{Order: -2, Kind: "a", Plugin: &recorder{"first", &ran, ""}}, {Order: -1, Kind: "b", Plugin: &recorder{"second", &ran, ""}}})
+	alice := &config.Consumer{Username: "alice"}
+	auth := onReq(func(x *Exchange) Verdict {
+		ran = append(ran, "auth")
+		x.SetConsumer(alice)
+		return Next
+	})
+	route := planOf(map[int]any{0: auth, 1: &recorder{"general", &ran, ""}})
+	consumers := planOf(map[int]any{0: auth, 1: &recorder{"alice", &ran, ""}})
+	f := newFixture(t, route)
+	f.Global = first.Join(new(Plan))
+	f.RoutePlan = func(r *Route) *Plan { return first.Join(r.Plan) }
+	f.ConsumerPlan = func(*Route, *config.Consumer) *Plan { return first.Join(consumers) }
+	x, _ := request(t, "GET", "/shop")
+	f.Serve(x)
+	want := []string{
+		"pre-route first", "pre-route second", "request first", "request second", "auth", "request alice",
+		"upstream first", "upstream second", "upstream alice",
+		"response first", "response second", "response alice",
+		"log first", "log second", "log alice",
+	}
+	if !slices.Equal(ran, want) {
+		t.Errorf("ran\n%q, want\n%q", ran, want)
+	}
+	ran = nil
+	x, _ = request(t, "GET", "/nowhere")
+	f.Serve(x)
+	want = []string{"pre-route first", "pre-route second", "response first", "response second", "log first", "log second"}
+	if !slices.Equal(ran, want) {
+		t.Errorf("without a route ran\n%q, want\n%q", ran, want)
+	}
+}

@@ -10,7 +10,8 @@ import (
 )
 
 // HeaderPolicy says which fields of ours an answer carries (Kong's "headers"
-// setting) and whose word on forwarding is taken (Kong's "trusted_ips").
+// setting), whose word on forwarding is taken (Kong's "trusted_ips"), and which
+// field of theirs names the client.
 type HeaderPolicy struct {
 	Product string // "bulwark/1.2": Server and Via
 
@@ -18,8 +19,10 @@ type HeaderPolicy struct {
 	UpstreamLatency, ProxyLatency, ResponseLatency bool
 	UpstreamStatus, RequestID                      bool
 
-	trusted *bart.Lite // nil: nobody
-	via     [2]string  // for HTTP/1 and for HTTP/2 and later
+	trusted     *bart.Lite // nil: nobody
+	realIP      RealIP
+	realIPField FieldID   // of realIP.Header
+	via         [2]string // for HTTP/1 and for HTTP/2 and later
 }
 
 // NewHeaderPolicy returns the policy of Kong's tokens: server_tokens,

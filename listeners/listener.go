@@ -5,11 +5,14 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/gaissmai/bart"
 
 	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/l4"
@@ -18,18 +21,24 @@ import (
 
 // listener accepts on one socket.
 type listener struct {
-	set    *Set
-	spec   Spec
-	ln     net.Listener
-	count  *telemetry.Listener
-	limits atomic.Pointer[Limits]
-	done   chan struct{} // closed when the accept loop has ended
+	set   *Set
+	spec  Spec
+	ln    net.Listener
+	count *telemetry.Listener
+	rules atomic.Pointer[rules]
+	done  chan struct{} // closed when the accept loop has ended
 
 	mu      sync.Mutex
-	conns   map[*l4.Conn]struct{}
-	byAddr  map[netip.Addr]int // open connections of each client address
+	conns   map[*l4.Conn]netip.Addr // and the client address under which each counts; none while its PROXY header is awaited
+	byAddr  map[netip.Addr]int      // open connections of each client address
 	closing bool
 	empty   chan struct{} // closed when the listener is closing and has no connection left
+}
+
+// rules are what may change while the socket stays open.
+type rules struct {
+	Limits
+	proxies *bart.Lite // peers that must send a PROXY header; nil: none
 }
 
 func newListener(s *Set, spec Spec, ln net.Listener) *listener {
@@ -38,16 +47,29 @@ func newListener(s *Set, spec Spec, ln net.Listener) *listener {
 		spec:   spec,
 		ln:     ln,
 		count:  s.metrics.Listener(spec.Name),
-		conns:  make(map[*l4.Conn]struct{}),
+		conns:  make(map[*l4.Conn]netip.Addr),
 		byAddr: make(map[netip.Addr]int),
 		done:   make(chan struct{}),
 		empty:  make(chan struct{}),
 	}
-	l.setLimits(spec.Limits)
+	l.change(spec)
 	return l
 }
 
-func (l *listener) setLimits(limits Limits) { l.limits.Store(&limits) }
+// change lets later connections be served by the rules of another spec.
+func (l *listener) change(spec Spec) {
+	r := &rules{Limits: spec.Limits}
+	if len(spec.Proxies) > 0 {
+		r.proxies = new(bart.Lite)
+		for _, p := range spec.Proxies {
+			r.proxies.Insert(p)
+		}
+	}
+	l.rules.Store(r)
+}
+
+// proxied reports whether the peer must send a PROXY header.
+func (r *rules) proxied(peer netip.Addr) bool { return r.proxies != nil && r.proxies.Contains(peer) }
 
 func (l *listener) addr() netip.AddrPort { return l.ln.Addr().(*net.TCPAddr).AddrPort() }
 
@@ -106,15 +128,17 @@ func (l *listener) admit(nc *net.TCPConn) {
 		return
 	}
 	c := l4.NewConn(s, l4.NewInfo(l.spec.Name, peer.AddrPort(), local.AddrPort()))
-	if why, ok := l.enter(c); !ok {
+	r := l.rules.Load()
+	proxied := r.proxied(c.Peer.Addr())
+	if why, ok := l.enter(c, r, proxied); !ok {
 		l.count.Refuse(why)
 		nc.Close()
 		return
 	}
-	l.set.work.Go(func() { l.serve(c) })
+	l.set.work.Go(func() { l.serve(c, r, proxied) })
 }
 
-func (l *listener) serve(c *l4.Conn) {
+func (l *listener) serve(c *l4.Conn, r *rules, proxied bool) {
 	defer l.leave(c)
 	defer func() {
 		if v := recover(); v != nil {
@@ -123,40 +147,99 @@ func (l *listener) serve(c *l4.Conn) {
 			c.Close()
 		}
 	}()
+	if proxied && !l.introduce(c, r) {
+		c.Close()
+		return
+	}
 	l.set.acceptor.ServeConn(context.Background(), c)
 }
 
-// enter counts c in, unless a bound is reached.
-func (l *listener) enter(c *l4.Conn) (why telemetry.Refusal, ok bool) {
-	limits := l.limits.Load()
-	addr := c.Client.Addr()
+// introduce reads the PROXY header of c, and counts c under the address it
+// tells, unless that address has its share of connections already.
+func (l *listener) introduce(c *l4.Conn, r *rules) bool {
+	if err := c.ReadProxyHeader(r.HeaderTimeout); err != nil {
+		if why, ok := proxyRefusal(err); ok {
+			l.count.Refuse(why)
+		}
+		l.set.log.Debug("reading a PROXY header: "+err.Error(), "listener", l.spec.Name, "peer", c.Peer.String())
+		return false
+	}
+	l.mu.Lock()
+	ok := l.share(c, r)
+	l.mu.Unlock()
+	if !ok {
+		l.count.Refuse(telemetry.RefusedPerAddress)
+	}
+	return ok
+}
+
+// proxyRefusal returns how a connection without a good PROXY header counts. A
+// peer that comes and goes without a word, as checks of a port do, is none that
+// was refused.
+func proxyRefusal(err error) (why telemetry.Refusal, refused bool) {
+	switch {
+	case errors.Is(err, l4.ErrProxyHeader):
+		return telemetry.RefusedProxyHeader, true
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return telemetry.RefusedProxyLate, true
+	case errors.Is(err, l4.ErrDraining):
+		return telemetry.RefusedDraining, true
+	}
+	return 0, false
+}
+
+// enter counts c in, unless a bound is reached. One whose PROXY header is still
+// to come counts under no address yet.
+func (l *listener) enter(c *l4.Conn, r *rules, proxied bool) (why telemetry.Refusal, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closing:
 		return telemetry.RefusedDraining, false
-	case len(l.conns) >= limits.Connections:
+	case len(l.conns) >= r.Connections:
 		return telemetry.RefusedLimit, false
-	case limits.ConnectionsPerAddress > 0 && l.byAddr[addr] >= limits.ConnectionsPerAddress:
+	case !proxied && !l.share(c, r):
 		return telemetry.RefusedPerAddress, false
 	case l.set.open.Add(1) > l.set.most.Load():
 		l.set.open.Add(-1)
+		l.forget(c)
 		return telemetry.RefusedLimit, false
 	}
-	l.conns[c] = struct{}{}
-	l.byAddr[addr]++
+	if proxied {
+		l.conns[c] = netip.Addr{}
+	}
 	l.count.Active.Inc()
 	return 0, true
 }
 
-func (l *listener) leave(c *l4.Conn) {
+// share counts c under its client's address, unless that has reached its
+// bound. l.mu is held.
+func (l *listener) share(c *l4.Conn, r *rules) bool {
 	addr := c.Client.Addr()
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if r.ConnectionsPerAddress > 0 && l.byAddr[addr] >= r.ConnectionsPerAddress {
+		return false
+	}
+	l.conns[c] = addr
+	l.byAddr[addr]++
+	return true
+}
+
+// forget is the inverse of share. l.mu is held.
+func (l *listener) forget(c *l4.Conn) {
+	addr := l.conns[c]
 	delete(l.conns, c)
+	if !addr.IsValid() {
+		return
+	}
 	if l.byAddr[addr]--; l.byAddr[addr] <= 0 {
 		delete(l.byAddr, addr)
 	}
+}
+
+func (l *listener) leave(c *l4.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forget(c)
 	l.count.Active.Dec()
 	l.set.open.Add(-1)
 	if l.closing && len(l.conns) == 0 {

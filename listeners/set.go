@@ -26,12 +26,18 @@ type Spec struct {
 	Port      uint16     // 0 lets the system choose
 	ReusePort bool
 	Limits    Limits
+
+	// Proxies are the peers that must begin each connection with a PROXY
+	// header. From all others none is believed. They may change without opening
+	// the socket anew.
+	Proxies []netip.Prefix
 }
 
 // Limits bound a listener. They may change without opening its socket anew.
 type Limits struct {
-	Connections           int // open at once
-	ConnectionsPerAddress int // open at once from one client address; 0: no bound
+	Connections           int           // open at once
+	ConnectionsPerAddress int           // open at once from one client address; 0: no bound
+	HeaderTimeout         time.Duration // for a PROXY header
 }
 
 // Set is the listeners of a process. Safe for concurrent use.
@@ -128,7 +134,7 @@ func (c *Change) Commit(drain time.Duration) {
 		old := s.active[spec.Name]
 		ln := c.opened[spec.Name]
 		if ln == nil {
-			old.setLimits(spec.Limits)
+			old.change(spec)
 			continue
 		}
 		if old != nil {

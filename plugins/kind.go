@@ -18,7 +18,12 @@ const (
 	Route
 	Consumer
 
-	// Anywhere is every scope.
+	// Listener is an instance of node.listeners[].plugins. A kind that may be one
+	// and implements l4.ConnHook judges connections there, and nothing else; any
+	// other runs before all instances of the other scopes.
+	Listener
+
+	// Anywhere is every scope of Kong's.
 	Anywhere = Global | Service | Route | Consumer
 	// NotConsumer is for kinds that run before a consumer is known.
 	NotConsumer = Global | Service | Route
@@ -80,7 +85,8 @@ func Define[C any](s Spec[C]) Kind {
 }
 
 // Allows reports whether an instance may be limited to an entity: "service",
-// "route" or "consumer", or to none, which is "".
+// "route" or "consumer", or to none, which is ""; and whether it may stand on a
+// "listener".
 func (k Kind) Allows(scope string) bool {
 	switch scope {
 	case "":
@@ -91,6 +97,8 @@ func (k Kind) Allows(scope string) bool {
 		return k.Scopes&Route != 0
 	case "consumer":
 		return k.Scopes&Consumer != 0
+	case "listener":
+		return k.Scopes&Listener != 0
 	}
 	return false
 }

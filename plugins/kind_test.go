@@ -53,12 +53,13 @@ func TestAllows(t *testing.T) {
 		{"not for consumers", NotConsumer, "global service route"},
 		{"global only", Global, "global"},
 		{"routes only", Route, "route"},
+		{"listeners", Listener, "listener"},
 		{"nowhere", 0, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
-			for _, scope := range []string{"", "service", "route", "consumer", "workspace"} {
+			for _, scope := range []string{"", "service", "route", "consumer", "listener", "workspace"} {
 				if (Kind{Scopes: tt.scopes}).Allows(scope) {
 					if scope == "" {
 						scope = "global"

@@ -19,10 +19,13 @@ type Refusal uint8
 
 // The refusals.
 const (
-	RefusedLimit      Refusal = iota // node.limits.connections or the listener's own bound was reached
-	RefusedPerAddress                // connections_per_address was reached
-	RefusedDraining                  // the process or the listener was ending
-	RefusedAccept                    // accept failed: too few file descriptors or no memory
+	RefusedLimit       Refusal = iota // node.limits.connections or the listener's own bound was reached
+	RefusedPerAddress                 // connections_per_address was reached
+	RefusedDraining                   // the process or the listener was ending
+	RefusedAccept                     // accept failed: too few file descriptors or no memory
+	RefusedProxyHeader                // the PROXY header that is required was missing or malformed
+	RefusedProxyLate                  // it did not come in time
+	RefusedPlugin                     // a plugin of the listener refused it
 )
 
 // refusalNames are the label values of Refusal.
@@ -31,6 +34,10 @@ var refusalNames = [...]string{
 	RefusedPerAddress: "limit_per_address",
 	RefusedDraining:   "draining",
 	RefusedAccept:     "accept_error",
+
+	RefusedProxyHeader: "proxy_header",
+	RefusedProxyLate:   "proxy_header_timeout",
+	RefusedPlugin:      "plugin",
 }
 
 // String returns the label value.

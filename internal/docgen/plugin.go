@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/plugins"
 )
 
@@ -66,9 +67,14 @@ func scopes(kind plugins.Kind) string {
 		limited = "An instance may be limited to " + strings.Join(may, ", to ") + ", or to a combination of them."
 	}
 	if !kind.Allows("") {
-		return limited + " It cannot be global."
+		limited += " It cannot be global."
+	} else {
+		limited += " Without a limit it runs for every request. The most specific instance wins."
 	}
-	return limited + " Without a limit it runs for every request. The most specific instance wins."
+	if kind.Allows(config.ScopeListener) {
+		limited += "\n\nIt may stand among the plugins of a listener, beside all others."
+	}
+	return limited
 }
 
 // examples returns the titles and configurations of golden scripts.

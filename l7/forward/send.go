@@ -177,15 +177,17 @@ func (l *leg) appendForwarded(b []byte) []byte {
 	x := l.x
 	in := &x.Req.Header
 	b = append(b, "X-Forwarded-For: "...)
+	hop := x.ClientIP()
 	if in.Has(l7.FieldXForwardedFor) {
+		hop = x.Conn.ClientIP // the peer, since who is behind it stands in the list
 		for _, f := range in.Fields() {
 			if f.ID == l7.FieldXForwardedFor {
 				b = append(append(b, f.Value...), ", "...)
 			}
 		}
 	}
-	b = append(append(b, x.Conn.ClientIP...), "\r\n"...)
-	trusted := l.client.Policy.Trusts(x.ClientAddr())
+	b = append(append(b, hop...), "\r\n"...)
+	trusted := l.client.Policy.Trusts(x.Conn.Client.Addr())
 	b = appendTold(b, in, trusted, l7.FieldXForwardedProto, "X-Forwarded-Proto: ", x.Conn.Scheme())
 	b = appendTold(b, in, trusted, l7.FieldXForwardedHost, "X-Forwarded-Host: ", x.Host)
 	b = appendTold(b, in, trusted, l7.FieldXForwardedPort, "X-Forwarded-Port: ", x.Conn.LocalPort)
@@ -195,7 +197,7 @@ func (l *leg) appendForwarded(b []byte) []byte {
 		prefix = ""
 	}
 	b = appendTold(b, in, trusted, l7.FieldXForwardedPrefix, "X-Forwarded-Prefix: ", prefix)
-	b = append(append(append(b, "X-Real-IP: "...), x.Conn.ClientIP...), "\r\nVia: "...)
+	b = append(append(append(b, "X-Real-IP: "...), x.ClientIP()...), "\r\nVia: "...)
 	if in.Has(l7.FieldVia) {
 		for _, f := range in.Fields() {
 			if f.ID == l7.FieldVia {

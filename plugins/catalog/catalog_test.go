@@ -28,7 +28,7 @@ func TestCatalog(t *testing.T) {
 		if s, ok := all.Schema(kind.Name); !ok || s != kind.Schema {
 			t.Errorf("%s: its schema is not found", kind.Name)
 		}
-		for _, scope := range []string{"", "service", "route", "consumer"} {
+		for _, scope := range []string{"", "service", "route", "consumer", "listener"} {
 			if all.Allows(kind.Name, scope) != kind.Allows(scope) {
 				t.Errorf("%s: the catalog and the kind differ about the scope %q", kind.Name, scope)
 			}

@@ -21,7 +21,7 @@ var (
 // Kind returns the kind.
 func Kind() plugins.Kind {
 	return plugins.Define(plugins.Spec[Config]{
-		Name: "correlation-id", Scopes: plugins.Anywhere, Speaks: plugins.HTTP, New: New,
+		Name: "correlation-id", Scopes: plugins.Anywhere | plugins.Listener, Speaks: plugins.HTTP, New: New,
 	})
 }
 

@@ -14,7 +14,7 @@ var _ l7.RequestHook = (*Plugin)(nil)
 // Kind returns the kind.
 func Kind() plugins.Kind {
 	return plugins.Define(plugins.Spec[Config]{
-		Name: "request-termination", Scopes: plugins.Anywhere, Speaks: plugins.HTTP, New: New,
+		Name: "request-termination", Scopes: plugins.Anywhere | plugins.Listener, Speaks: plugins.HTTP, New: New,
 	})
 }
 
