@@ -1,6 +1,9 @@
 package config
 
-import "github.com/bulwark-edge/bulwark/config/schema"
+import (
+	"github.com/bulwark-edge/bulwark/config/expr"
+	"github.com/bulwark-edge/bulwark/config/schema"
+)
 
 // Service is something that requests are proxied to.
 //
@@ -50,12 +53,22 @@ type Route struct {
 	RequestBuffering        bool                `json:"request_buffering" default:"true" doc:"Whether up to 64 KiB of a request body are read before the upstream is asked, so that a retry can send a body that fits again. A larger one is streamed."`
 	ResponseBuffering       bool                `json:"response_buffering" default:"true" doc:"Whether response content is gathered while more of it is on its way; false passes each piece on at once."`
 	HTTPSRedirectStatusCode int                 `json:"https_redirect_status_code" default:"426" enum:"426,301,302,307,308" doc:"Answer to plain HTTP when the route accepts only https."`
-	Expression              string              `json:"expression" unserved:"true" vault:"false" omit:"true" doc:"Router expression."`
-	Priority                int                 `json:"priority" default:"0" unserved:"true" omit:"true" doc:"Priority of a router expression."`
+	Expression              string              `json:"expression" vault:"false" omit:"zero" doc:"Which requests the route wants, in Kong's expressions language, in place of methods, hosts, paths, headers and snis. Only with router_flavor expressions."`
+	Priority                int                 `json:"priority" default:"0" min:"0" max:"70368744177663" omit:"zero" doc:"Among matching expressions the greatest priority wins. Only with an expression."`
 	Service                 Ref[Service]        `json:"service" doc:"Service that requests go to; null for a route that only plugins answer."`
 	Tags                    []string            `json:"tags" check:"tag" unique:"true" vault:"false" doc:"Free labels for selecting entities."`
 	CreatedAt               Timestamp           `json:"created_at" min:"0" doc:"Unix time of creation, in seconds."`
 	UpdatedAt               Timestamp           `json:"updated_at" min:"0" doc:"Unix time of the last change, in seconds."`
+
+	parsed *expr.Expr // of Expression, if it came from a file
+}
+
+// ParsedExpression returns the route's expression, compiled.
+func (r *Route) ParsedExpression() (*expr.Expr, error) {
+	if r.parsed != nil {
+		return r.parsed, nil
+	}
+	return expr.Parse(r.Expression)
 }
 
 // Target is one server of an upstream.

@@ -21,6 +21,7 @@ func FuzzLoad(f *testing.F) {
 	for _, src := range []string{
 		"", "{}", "[]", "null", "_format_version: \"3.0\"\nservices: [{host: a}]", "a: &a [*a]", "a: &a {<<: *a}",
 		"x: &x {y: 1}\n_format_version: \"3.0\"\nservices: [{<<: *x}]", `{"_format_version":"3.0","routes":[{"paths":["/"]}]}`,
+		"_format_version: \"3.0\"\nnode: {router_flavor: expressions}\nroutes: [{expression: 'http.path ^= \"/a\"', priority: 1}]",
 		"? [a]\n: b", "--- a\n--- b", "!!binary x", "_format_version: \"1.1\"\nroutes: [{paths: ['/%4']}]",
 	} {
 		f.Add([]byte(src))

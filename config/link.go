@@ -35,6 +35,7 @@ func (l *loader) link() {
 	}
 	l.checkScopes()
 	l.checkProtocols()
+	l.checkFlavor()
 	l.collectSNIs()
 }
 
@@ -297,6 +298,23 @@ func (l *loader) checkProtocols() {
 		}
 		if !slices.ContainsFunc(own, func(r *Route) bool { return overlap(p.Protocols, r.Protocols) }) {
 			fail("must match the protocols of at least one route pointing to this Plugin's service")
+		}
+	}
+}
+
+// checkFlavor checks that expressions stand only where the router reads them.
+func (l *loader) checkFlavor() {
+	if l.cfg.Node.Flavor == FlavorExpressions || l.failed("node.router_flavor") {
+		return
+	}
+	for _, d := range l.declared {
+		if r, ok := d.entity.(*Route); ok && r.Expression != "" {
+			if at := d.place.Field("expression"); !l.failed(at.Path) {
+				l.report.Add(&Error{
+					Place: at, Reason: "cannot be set unless node.router_flavor is 'expressions'", Found: schema.Quote(r.Expression),
+					Expected: "the other router flavour, or 'methods', 'hosts', 'paths', 'headers' or 'snis'",
+				})
+			}
 		}
 	}
 }

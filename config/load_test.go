@@ -1,8 +1,10 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -215,6 +217,39 @@ services: [{name: s, host: h, routes: [{name: nested, paths: ["/x(%2e|%2F|%41)"]
 	bad := loadErrors(t, []byte("_format_version: \"2.1\"\nroutes: [{paths: [\"/re.+(\"]}]"), testOrigin{})
 	if len(bad) != 1 || !strings.Contains(bad[0], "invalid regex: '/re.+('") {
 		t.Errorf("a bad expression gave %q", bad)
+	}
+}
+
+// An expression and its priority are a part of a route's JSON, which other
+// routes do not have.
+func TestExpressionIsMarshalled(t *testing.T) {
+	src := `{"_format_version": "3.0", "node": {"router_flavor": "expressions"}, "routes": [%s]}`
+	load := func(routes string) *Config {
+		c, err := Load(fmt.Appendf(nil, src, routes), nil, testOrigin{}.origin())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := load(`{"expression": "http.path ^= \"/a\"", "priority": 7}, {"paths": ["/"]}`)
+	var written []string
+	for _, r := range c.Routes.All() {
+		text, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written = append(written, string(text))
+	}
+	if !strings.Contains(written[0], `"expression":"http.path ^= \"/a\"","priority":7,`) {
+		t.Errorf("the route is written as %s", written[0])
+	}
+	if strings.Contains(written[1], "expression") || strings.Contains(written[1], `"priority"`) {
+		t.Errorf("a route without an expression is written as %s", written[1])
+	}
+	again := load(strings.Join(written, ","))
+	e, err := again.Routes.All()[0].ParsedExpression()
+	if err != nil || e.String() != `http.path ^= "/a"` || again.Routes.All()[0].Priority != 7 {
+		t.Errorf("read again: %v, %v", e, err)
 	}
 }
 

@@ -19,6 +19,7 @@ type Node struct {
 	Drain      schema.Duration `json:"drain" default:"30s" min:"0s" max:"24h" doc:"How long open exchanges may go on after a stop or reload."`
 	Headers    []string        `json:"headers" default:"[server_tokens, latency_tokens, X-Kong-Request-Id]" unique:"true" enum:"server_tokens,latency_tokens,X-Kong-Upstream-Latency,X-Kong-Proxy-Latency,X-Kong-Response-Latency,X-Kong-Admin-Latency,X-Kong-Upstream-Status,X-Kong-Request-Id,Server,Via,off" doc:"Header fields added to responses, by Kong's names; off alone adds none."`
 	ErrorType  string          `json:"error_default_type" default:"text/plain" enum:"text/plain,application/json,text/html,application/xml" doc:"Media type of errors for requests that have neither Accept nor Content-Type."`
+	Flavor     RouterFlavor    `json:"router_flavor" default:"traditional_compatible" enum:"traditional_compatible,traditional,expressions" unserved:"traditional" doc:"How routes are matched, as in Kong: by their match fields (traditional_compatible), or also by expressions, which then go first."`
 	TrustedIPs []schema.Prefix `json:"trusted_ips" default:"[]" doc:"Peers whose X-Forwarded-* fields are believed, and the one of real_ip_header. Behind a PROXY header the peer is whom it names."`
 	Store      schema.Unserved `json:"store" doc:"Where desired state lives, if not in this file."`
 	TLS        schema.Unserved `json:"tls" doc:"TLS policies."`
@@ -60,6 +61,15 @@ type Log struct {
 	Access string          `json:"access" default:"stdout" doc:"Where the access log goes: stdout, a path, or off."`
 	WAF    schema.Unserved `json:"waf" doc:"Where the audit log of the web application firewall goes."`
 }
+
+// RouterFlavor says how routes are matched.
+type RouterFlavor string
+
+// Kong's router flavours.
+const (
+	FlavorCompatible  RouterFlavor = "traditional_compatible"
+	FlavorExpressions RouterFlavor = "expressions"
+)
 
 // Values of Log.Access that are no path.
 const (

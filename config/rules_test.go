@@ -13,6 +13,7 @@ import (
 // errors is accepted.
 func TestRules(t *testing.T) {
 	const id, id2 = "0855b320-0dd2-547d-891d-601e9b38647f", "481a9539-f49c-51b6-b2e2-fe99ee68866c"
+	const flavored = "node: {router_flavor: expressions}\n"
 	tests := []struct {
 		name, src string
 		want      []string
@@ -135,6 +136,41 @@ func TestRules(t *testing.T) {
 		}},
 		{"route with one bad attribute", "routes: [{paths: [x]}]", []string{
 			"2:19: routes[0].paths[0]: should start with: / (fixed path) or ~/ (regex path) (found \"x\")",
+		}},
+		{"expression", flavored + "routes: [{expression: 'http.path == \"/\"', priority: 70368744177663}]", nil},
+		{"expression and match fields in one file", flavored + "routes: [{expression: 'http.path == \"/\"'}, {paths: [/], path_handling: v1}]", nil},
+		{"expression of another flavour", "routes: [{expression: 'http.path == \"/\"'}]", []string{
+			"2:23: routes[0].expression: cannot be set unless node.router_flavor is 'expressions' (found \"http.path == \\\"/\\\"\"; expected the other router flavour, or 'methods', 'hosts', 'paths', 'headers' or 'snis')",
+		}},
+		{"expression with match fields", flavored + "routes: [{expression: 'http.path == \"/\"', snis: [a.test]}]", []string{
+			"3:23: routes[0].expression: Router Expression failed validation: cannot set 'expression' with 'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations' simultaneously (found \"http.path == \\\"/\\\"\"; expected either an expression or the other fields)",
+		}},
+		{"expression with regex_priority", flavored + "routes: [{expression: 'http.path == \"/\"', regex_priority: 1}]", []string{
+			"3:59: routes[0].regex_priority: Router Expression failed validation: cannot set 'regex_priority' with 'expression' simultaneously (found 1; expected 'priority')",
+		}},
+		{"expression with v1", flavored + "routes: [{expression: 'http.path == \"/\"', path_handling: v1}]", []string{
+			"3:58: routes[0].path_handling: v1 does not work with an expression (found \"v1\"; expected v0)",
+		}},
+		{"expression that is wrong", flavored + "routes: [{expression: 'http.path'}]", []string{
+			"3:23: routes[0].expression: Router Expression failed validation: line 1, column 10: missing operator, found the end (found \"http.path\"; expected ==, !=, ~, ^=, =^ or contains)",
+		}},
+		{"expression with an unknown field", flavored + "routes: [{expression: 'http.pth == \"/\"'}]", []string{
+			"3:23: routes[0].expression: Router Expression failed validation: line 1, column 1: unknown field, found \"http.pth\" (found \"http.pth == \\\"/\\\"\"; expected \"http.path\")",
+		}},
+		{"empty expression", flavored + "routes: [{expression: ''}]", []string{
+			"3:23: routes[0].expression: length must be at least 1 (found \"\")",
+		}},
+		{"priority with match fields", flavored + "routes: [{paths: [/], priority: 1}]", []string{
+			"3:33: routes[0].priority: Router Expression failed validation: cannot set 'priority' with 'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations' simultaneously (found 1)",
+		}},
+		{"priority out of range", flavored + "routes: [{expression: 'http.path == \"/\"', priority: 70368744177664}]", []string{
+			"3:53: routes[0].priority: value should be between 0 and 70368744177663 (found 70368744177664)",
+		}},
+		{"priority alone", flavored + "routes: [{priority: 1}]", []string{
+			"3:10: routes[0]: must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'",
+		}},
+		{"unknown flavour", "node: {router_flavor: expression}\nroutes: [{expression: 'http.path == \"/\"'}]", []string{
+			"2:23: node.router_flavor: expected one of: traditional_compatible, traditional, expressions (found \"expression\")",
 		}},
 		{"route header expression", "routes: [{headers: {a: ['~*(']}}]", []string{
 			"2:25: routes[0].headers.a[0]: invalid regex: '(' (RE2 returned: missing closing ): `(`) (found \"~*(\"; expected an expression in RE2 syntax, which has no look-around and no back-references)",

@@ -2,10 +2,12 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/bulwark-edge/bulwark/config/expr"
 	"github.com/bulwark-edge/bulwark/config/schema"
 )
 
@@ -44,6 +46,10 @@ func (r *Route) Validate(rep *schema.Report) {
 		rep.Fail("these sets are mutually exclusive: "+strings.Join(groups, ", "), "protocols")
 		return
 	}
+	if r.Expression != "" {
+		r.validateExpression(rep)
+		return
+	}
 	attributes := []string{"methods", "hosts", "headers", "paths"}
 	protocol := HTTP
 	if slices.Contains(r.Protocols, HTTPS) {
@@ -52,10 +58,50 @@ func (r *Route) Validate(rep *schema.Report) {
 	} else if len(r.SNIs) > 0 {
 		rep.Fail("'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'", "snis")
 	}
-	if len(r.Methods)+len(r.Hosts)+len(r.Headers)+len(r.Paths)+len(r.SNIs) > 0 || slices.ContainsFunc(attributes, rep.Bad) {
+	if r.hasMatchFields() {
+		if r.Priority != 0 {
+			rep.Fail(reasonExpression+"cannot set 'priority' with "+matchFields+" simultaneously", "priority")
+		}
+		return
+	}
+	if slices.ContainsFunc(attributes, rep.Bad) || rep.Bad("expression") {
 		return
 	}
 	rep.Fail("must set one of '" + strings.Join(attributes, "', '") + "' when 'protocols' is '" + string(protocol) + "'")
+}
+
+func (r *Route) hasMatchFields() bool {
+	return len(r.Methods)+len(r.Hosts)+len(r.Headers)+len(r.Paths)+len(r.SNIs) > 0
+}
+
+// Kong's words about expressions.
+const (
+	reasonExpression = "Router Expression failed validation: "
+	matchFields      = "'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations'"
+)
+
+// validateExpression checks and compiles the expression of a route that has
+// one. It stands alone.
+func (r *Route) validateExpression(rep *schema.Report) {
+	switch {
+	case r.hasMatchFields():
+		rep.Expect(reasonExpression+"cannot set 'expression' with "+matchFields+" simultaneously", "either an expression or the other fields", "expression")
+	case r.RegexPriority != 0:
+		rep.Expect(reasonExpression+"cannot set 'regex_priority' with 'expression' simultaneously", "'priority'", "regex_priority")
+	case r.PathHandling == V1:
+		rep.Expect("v1 does not work with an expression", string(V0), "path_handling")
+	}
+	e, err := expr.Parse(r.Expression)
+	var bad *expr.Error
+	if errors.As(err, &bad) {
+		expected := bad.Expected
+		if near := schema.Nearest(bad.Field, expr.FieldNames()); near != "" {
+			expected = schema.Quote(near)
+		}
+		rep.Expect(reasonExpression+"line "+strconv.Itoa(bad.Line)+", column "+strconv.Itoa(bad.Column)+": "+bad.Reason+", found "+bad.Found, expected, "expression")
+		return
+	}
+	r.parsed = e
 }
 
 // protocolGroups returns the groups of protocols, of which a route may use one,

@@ -82,7 +82,7 @@ func (c *compiler) compile() error {
 	if err != nil {
 		return err
 	}
-	router, err := l7.NewRouter(routes)
+	router, err := l7.NewFlavoredRouter(c.cfg.Node.Flavor, routes)
 	if err != nil {
 		return fmt.Errorf("building the router: %w", err)
 	}

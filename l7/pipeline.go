@@ -183,7 +183,10 @@ func (p *Pipeline) route(x *Exchange) (done bool, err error) {
 	if port == 0 {
 		port = x.Conn.Local.Port()
 	}
-	q := Query{Method: x.Req.Method, Host: host, Port: port, Path: x.Path, Header: &x.Req.Header, HTTPS: x.Conn.TLS != nil}
+	q := Query{
+		Method: x.Req.Method, Host: host, Port: port, Path: x.Path, Header: &x.Req.Header, HTTPS: x.Conn.TLS != nil,
+		Args: x.Req.Query, Conn: x.Conn,
+	}
 	if x.Conn.TLS != nil {
 		q.SNI = x.Conn.TLS.ServerName
 	}

@@ -76,16 +76,54 @@ func TestRouterMatchDoesNotAllocate(t *testing.T) {
 	}
 }
 
+func TestRouterExpressionsDoNotAllocate(t *testing.T) {
+	entities := append(makeManyExpressions(manyRoutes),
+		config.Route{Name: "wildcard", Expression: `http.host =^ ".wild.test" && (http.path ^= "/a" || http.path ^= "/a/b") && http.method == "GET"`},
+		config.Route{Name: "header", Expression: `any(lower(http.headers.x_kind)) == "a" && http.path == "/h"`},
+		config.Route{Name: "query", Expression: `http.queries.q == "x" && net.src.ip in 192.0.2.0/24 && lower(http.path) ^= "/q"`},
+		config.Route{Name: "fields", Paths: []string{"/p/"}, Methods: []string{"PUT"}},
+	)
+	router := newFlavoredTestRouter(t, entities)
+	asks := []ask{
+		{host: "a.b.wild.test", path: "/a/b/c", want: "wildcard"},
+		{path: "/h", header: []string{"X-Kind: b", "X-Kind: A"}, want: "header"},
+		{path: "/Q", want: "query"},
+		{path: "/p/12", method: "PUT", want: "fields"},
+	}
+	for _, l := range lookups {
+		asks = append(asks, l.ask)
+	}
+	var m Match
+	for _, a := range asks {
+		q := expressionQuery(a, "p=1&q=x")
+		got := ""
+		if router.Match(q, &m) {
+			got = m.Route.Entity.Name
+		}
+		if got != a.want {
+			t.Fatalf("%+v: found %q", a, got)
+		}
+		if n := testing.AllocsPerRun(100, func() { router.Match(q, &m) }); n != 0 {
+			t.Errorf("%+v: %v allocations", a, n)
+		}
+	}
+}
+
 func BenchmarkRouterMatch(b *testing.B) {
-	all := makeManyRoutes(manyRoutes)
-	many := newTestRouter(b, all)
+	all, expressions := makeManyRoutes(manyRoutes), makeManyExpressions(manyRoutes)
+	many, manyExpressions := newTestRouter(b, all), newFlavoredTestRouter(b, expressions)
 	for i, l := range lookups {
 		q := l.ask.query()
-		only := newTestRouter(b, all[7821+min(i, 2):][:1])
+		at := 7821 + min(i, 2)
 		for _, size := range []struct {
 			name   string
 			router *Router
-		}{{"1", only}, {"15000", many}} {
+		}{
+			{"1", newTestRouter(b, all[at:][:1])},
+			{"15000", many},
+			{"1-expression", newFlavoredTestRouter(b, expressions[at:][:1])},
+			{"15000-expressions", manyExpressions},
+		} {
 			b.Run(l.name+"/routes="+size.name, func(b *testing.B) {
 				b.ReportAllocs()
 				var m Match
@@ -139,27 +177,35 @@ func BenchmarkRouterMatchPatterns(b *testing.B) {
 	}
 }
 
-func BenchmarkNewRouter(b *testing.B) {
-	entities := makeManyRoutes(manyRoutes)
-	routes := make([]*Route, len(entities))
-	for i := range entities {
-		routes[i] = &Route{Entity: &entities[i]}
+// BenchmarkRouterCompile15k also tells what a compiled route keeps in memory,
+// besides its entity.
+func BenchmarkRouterCompile15k(b *testing.B) {
+	for _, flavour := range []struct {
+		name     config.RouterFlavor
+		entities []config.Route
+	}{{config.FlavorCompatible, makeManyRoutes(manyRoutes)}, {config.FlavorExpressions, makeManyExpressions(manyRoutes)}} {
+		b.Run(string(flavour.name), func(b *testing.B) {
+			routes := make([]*Route, len(flavour.entities))
+			for i := range routes {
+				routes[i] = &Route{Entity: &flavour.entities[i]}
+			}
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			kept, err := NewFlavoredRouter(flavour.name, routes)
+			if err != nil {
+				b.Fatal(err)
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := NewFlavoredRouter(flavour.name, routes); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/manyRoutes, "kept-B/route")
+			runtime.KeepAlive(kept)
+		})
 	}
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	kept, err := NewRouter(routes)
-	if err != nil {
-		b.Fatal(err)
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := NewRouter(routes); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/manyRoutes, "kept-B/route")
-	runtime.KeepAlive(kept)
 }

@@ -6,22 +6,26 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/bulwark-edge/bulwark/config/expr"
 )
 
 // conditions are what a route asks of a request besides host and path. Each
 // that is set must hold.
 type conditions struct {
-	methods []string
-	snis    []sniPattern
-	headers []headerCondition
+	plainOnly  bool // the connection is not TLS
+	methods    []string
+	snis       []sniPattern
+	headers    []headerCondition
+	expression *expr.Expr // nil for none; then there is nothing else but plainOnly
 }
 
 // newConditions returns nil if there are none.
-func newConditions(methods, snis []string, headers map[string][]string) (*conditions, error) {
-	if len(methods) == 0 && len(snis) == 0 && len(headers) == 0 {
+func newConditions(methods, snis []string, headers map[string][]string, plainOnly bool) (*conditions, error) {
+	if len(methods) == 0 && len(snis) == 0 && len(headers) == 0 && !plainOnly {
 		return nil, nil
 	}
-	c := &conditions{methods: methods}
+	c := &conditions{methods: methods, plainOnly: plainOnly}
 	for _, s := range snis {
 		c.snis = append(c.snis, newSNIPattern(s))
 	}
@@ -35,7 +39,14 @@ func newConditions(methods, snis []string, headers map[string][]string) (*condit
 	return c, nil
 }
 
-func (c *conditions) hold(q *Query) bool {
+// hold reports whether all conditions do. f is q as expressions see it.
+func (c *conditions) hold(q *Query, f *expr.Fields) bool {
+	if c.plainOnly && q.HTTPS {
+		return false
+	}
+	if c.expression != nil {
+		return c.expression.Eval(f)
+	}
 	if len(c.methods) > 0 && !slices.Contains(c.methods, q.Method) {
 		return false
 	}

@@ -25,6 +25,8 @@ type hostPattern struct {
 	port int32  // or anyPort
 }
 
+func (p hostPattern) ported() bool { return p.port != anyPort }
+
 // parseHost reads a host of a route: a name, "*.name" or "name.*", or an IPv6
 // address with or without brackets, each with an optional port, for which IPv6
 // needs the brackets.

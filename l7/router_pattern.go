@@ -33,11 +33,7 @@ func newPathPattern(text string) (*pathPattern, error) {
 func (p *pathPattern) fill(m *Match, path string) {
 	loc := p.re.FindStringSubmatchIndex(path)
 	m.Matched = path[:loc[1]]
-	for g := 1; g < len(p.groups); g++ {
-		if from, to := loc[2*g], loc[2*g+1]; from >= 0 {
-			m.Captures = append(m.Captures, Capture{Group: g, Name: p.groups[g], Value: path[from:to]})
-		}
-	}
+	m.addCaptures(p.groups, loc, path)
 }
 
 // literalPrefix returns text that everything the expression matches begins

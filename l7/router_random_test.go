@@ -23,6 +23,7 @@ type claim struct {
 	route   int
 	path    int // place among the route's paths
 	matched string
+	groups  []Capture
 
 	attributes, plain, headers, pattern, priority, length, ported int
 	created                                                       float64
@@ -79,7 +80,7 @@ func naiveClaims(t *testing.T, r *config.Route, q *Query) (claims []claim) {
 		base.plain = 1
 		found := false
 		for _, h := range r.Hosts {
-			name, port, ported := strings.Cut(h, ":")
+			name, port, ported := naiveHost(h)
 			if strings.Contains(name, "*") {
 				base.plain = 0
 			}
@@ -101,11 +102,17 @@ func naiveClaims(t *testing.T, r *config.Route, q *Query) (claims []claim) {
 		c := base
 		c.path = i
 		if expr, ok := strings.CutPrefix(p, "~"); ok {
-			loc := naiveRegexp(t, "^(?:"+expr+")").FindStringIndex(q.Path)
+			re := naiveRegexp(t, "^(?:"+expr+")")
+			loc := re.FindStringSubmatchIndex(q.Path)
 			if loc == nil {
 				continue
 			}
 			c.pattern, c.priority, c.matched = 1, r.RegexPriority, q.Path[:loc[1]]
+			for g, name := range re.SubexpNames() {
+				if g > 0 && loc[2*g] >= 0 {
+					c.groups = append(c.groups, Capture{g, name, q.Path[loc[2*g]:loc[2*g+1]]})
+				}
+			}
 		} else {
 			if !strings.HasPrefix(q.Path, p) {
 				continue
@@ -115,6 +122,19 @@ func naiveClaims(t *testing.T, r *config.Route, q *Query) (claims []claim) {
 		claims = append(claims, c)
 	}
 	return claims
+}
+
+// naiveHost cuts a host in two; without brackets the colons of an IPv6 address
+// are its own.
+func naiveHost(h string) (name, port string, ported bool) {
+	if addr, rest, ok := strings.Cut(h, "]"); ok {
+		port, ported = strings.CutPrefix(rest, ":")
+		return addr + "]", port, ported
+	}
+	if strings.Count(h, ":") > 1 {
+		return "[" + h + "]", "", false
+	}
+	return strings.Cut(h, ":")
 }
 
 func naiveName(pattern, name string) bool {
@@ -129,7 +149,7 @@ func naiveName(pattern, name string) bool {
 
 func naiveHeader(t *testing.T, name string, values []string, h *Header) bool {
 	for _, f := range h.Fields() {
-		if !strings.EqualFold(f.Name, name) {
+		if !strings.EqualFold(strings.ReplaceAll(f.Name, "_", "-"), strings.ReplaceAll(name, "_", "-")) {
 			continue
 		}
 		for _, v := range values {
@@ -155,9 +175,9 @@ var (
 	randomMethods = []string{"GET", "POST", "PUT"}
 	randomHosts   = []string{
 		"a.test", "b.a.test", "c.b.a.test", "test", "A.Test", "*.a.test", "*.test", "*.b.a.test", "a.*", "b.a.*", "b.*",
-		"a.test:80", "a.test:81", "*.a.test:81", "a.*:80", "b.a.test:81",
+		"a.test:80", "a.test:81", "*.a.test:81", "a.*:80", "b.a.test:81", "::1", "[::1]:81", "[::1]",
 	}
-	randomNames = []string{"a.test", "b.a.test", "c.b.a.test", "d.b.a.test", "a.b", "b.test", "b.a.c", "test", "", "x"}
+	randomNames = []string{"a.test", "b.a.test", "c.b.a.test", "d.b.a.test", "a.b", "b.test", "b.a.c", "test", "", "x", "[::1]"}
 	randomPaths = []string{
 		"/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/abc", "/b", "/b/a", "/é", "/a/b/cd", "/c",
 		`~/a`, `~/a/\w+`, `~/a/b(/c)?`, `~/[ab]`, `~/(?<x>a|b)/(?<y>.)`, `~/.*c`, `~/a|/b`, `~(?i)/A/B`, `~/a/b/c$`, `~/.`,
@@ -166,7 +186,7 @@ var (
 	randomHeader = []struct {
 		name   string
 		values []string
-	}{{"x-a", []string{"1", "2", "Two", "~*^t", "~*[3-5]"}}, {"x-b", []string{"1", "y", "~*y|z"}}, {"user-agent", []string{"curl", "~*^C"}}}
+	}{{"x-a", []string{"1", "2", "Two", "~*^t", "~*[3-5]"}}, {"x-b", []string{"1", "y", "~*y|z"}}, {"user_agent", []string{"curl", "~*^C"}}}
 	randomValues = []string{"1", "2", "TWO", "tree", "4", "y", "z", "curl", ""}
 	randomSNIs   = []string{"a.test", "*.a.test", "b.*", "B.A.test"}
 )
@@ -215,7 +235,7 @@ func randomQuery(rnd *rand.Rand) *Query {
 		Header: new(Header), SNI: one(rnd, randomNames), HTTPS: rnd.IntN(2) == 0,
 	}
 	for range rnd.IntN(4) {
-		q.Header.Add(one(rnd, []string{"X-A", "x-b", "User-Agent", "X-C"}), one(rnd, randomValues))
+		q.Header.Add(one(rnd, []string{"X-A", "X_A", "x-b", "User-Agent", "X-C"}), one(rnd, randomValues))
 	}
 	return q
 }
@@ -237,9 +257,9 @@ func TestRouterAgreesWithNaiveReading(t *testing.T) {
 				continue
 			case ok != (want != nil):
 				t.Fatalf("seed %d, %+v, header %v: found %v; want %+v", seed, q, q.Header.Fields(), ok, want)
-			case m.Route.Entity != &entities[want.route] || m.Matched != want.matched:
-				t.Fatalf("seed %d, %+v, header %v:\nfound %+v by %q\nwant  %+v by %q", seed, q, q.Header.Fields(),
-					*m.Route.Entity, m.Matched, entities[want.route], want.matched)
+			case m.Route.Entity != &entities[want.route] || m.Matched != want.matched || !slices.Equal(m.Captures, want.groups):
+				t.Fatalf("seed %d, %+v, header %v:\nfound %+v by %q, %v\nwant  %+v by %q, %v", seed, q, q.Header.Fields(),
+					*m.Route.Entity, m.Matched, m.Captures, entities[want.route], want.matched, want.groups)
 			}
 			found++
 		}

@@ -6,6 +6,9 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/config/expr"
 )
 
 // rule is a route, or a part of one: Kong splits a route whose paths differ in
@@ -30,30 +33,38 @@ type candidate struct {
 }
 
 // accepts reports whether c matches q, whose host and prefix do.
-func (c *candidate) accepts(q *Query) bool {
-	return (c.when == nil || c.when.hold(q)) && (c.pattern == nil || c.pattern.re.MatchString(q.Path))
+func (c *candidate) accepts(q *Query, f *expr.Fields) bool {
+	return (c.when == nil || c.when.hold(q, f)) && (c.pattern == nil || c.pattern.re.MatchString(q.Path))
 }
 
 // fill makes m the match of c, which accepts the path.
-func (c *candidate) fill(m *Match, path string) {
+func (c *candidate) fill(m *Match, path string, f *expr.Fields) {
 	m.Route = c.route
-	if c.pattern == nil {
+	switch {
+	case c.pattern != nil:
+		c.pattern.fill(m, path)
+	case c.when != nil && c.when.expression != nil:
+		fillExpression(m, c.when.expression, f)
+	default:
 		m.Matched = path[:len(c.prefix)]
-		return
 	}
-	c.pattern.fill(m, path)
 }
 
 // ruleCompiler turns routes into rules.
 type ruleCompiler struct {
-	rules    []rule
-	patterns map[string]*pathPattern // by their text
+	flavor      config.RouterFlavor
+	rules       []rule
+	patterns    map[string]*pathPattern // by their text
+	expressions bool                    // some rule has one
 }
 
 // add compiles the route that stands at the given place of the declaration.
 func (rc *ruleCompiler) add(route *Route, declared int) error {
 	e := route.Entity
-	when, err := newConditions(e.Methods, e.SNIs, e.Headers)
+	if e.Expression != "" {
+		return rc.addExpression(route, declared)
+	}
+	when, err := newConditions(e.Methods, e.SNIs, e.Headers, rc.plainOnly(e))
 	if err != nil {
 		return err
 	}
@@ -98,10 +109,15 @@ func (rc *ruleCompiler) addByPort(r rule, hosts []hostPattern) {
 		rc.rules = append(rc.rules, r)
 		return
 	}
+	if !slices.ContainsFunc(hosts, hostPattern.ported) {
+		r.hosts = hosts
+		rc.rules = append(rc.rules, r)
+		return
+	}
 	for _, r.ported = range []bool{true, false} {
 		r.hosts = nil
 		for _, h := range hosts {
-			if (h.port != anyPort) == r.ported {
+			if h.ported() == r.ported {
 				r.hosts = append(r.hosts, h)
 			}
 		}

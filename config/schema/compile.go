@@ -26,7 +26,8 @@ type tags struct {
 	doc, def, match, check, keys string
 	min, max                     string
 	hasDefault, required, unique bool
-	vault, omit, refused         bool
+	vault, omit, omitZero        bool
+	refused                      bool
 	lenMin, lenMax               int // -1 if not given
 	enum, unserved               []string
 }
@@ -107,7 +108,9 @@ func (t *tags) set(key, val string) {
 	case "vault":
 		t.vault = flag()
 	case "omit":
-		t.omit = flag()
+		if t.omitZero = val == "zero"; !t.omitZero {
+			t.omit = flag()
+		}
 	}
 }
 
@@ -193,6 +196,7 @@ type member struct {
 	required bool // and without a default
 	refused  bool
 	omit     bool
+	omitZero bool
 	nullable bool
 	def      string
 }
@@ -222,7 +226,7 @@ func compileRecord(t reflect.Type) *record {
 func (c *record) add(f reflect.StructField, index int, name string) {
 	tag := parseTags(c.typ.String()+"."+f.Name, f.Tag)
 	m := member{
-		name: name, index: index, codec: compile(f.Type, tag), refused: tag.refused, omit: tag.omit,
+		name: name, index: index, codec: compile(f.Type, tag), refused: tag.refused, omit: tag.omit, omitZero: tag.omitZero,
 		required: tag.required && !tag.hasDefault, nullable: f.Type.Kind() == reflect.Pointer, def: tag.def,
 	}
 	d := *m.codec.describe()

@@ -20,7 +20,8 @@
 //	unserved  "true": anything but the default is refused;
 //	          or a comma-separated part of the enum that is refused
 //	vault     "false": the field takes no {vault://...} reference
-//	omit      "true": the field is read but not marshalled
+//	omit      "true": the field is read but not marshalled;
+//	          "zero": only when it is not zero
 //
 // Constraints on a list apply to its elements, except the lengths. A pointer is
 // a nullable value: null sets it to nil even when it has a default. For all

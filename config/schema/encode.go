@@ -70,7 +70,7 @@ func (c *record) encode(w *writer, v reflect.Value) {
 	first := true
 	for i := range c.fields {
 		m := &c.fields[i]
-		if m.omit {
+		if m.omit || m.omitZero && v.Field(m.index).IsZero() {
 			continue
 		}
 		if !first {
