@@ -8,17 +8,17 @@ import "github.com/bulwark-edge/bulwark/config/schema"
 type Upstream struct {
 	ID                     ID               `json:"id" doc:"Unique id. Made from the name when absent."`
 	Name                   string           `json:"name" required:"true" check:"upstream_name" vault:"false" doc:"Unique host name, which services use as their host."`
-	Algorithm              string           `json:"algorithm" default:"round-robin" enum:"consistent-hashing,least-connections,round-robin,latency" unserved:"consistent-hashing,least-connections,latency" doc:"How a target is picked."`
-	HashOn                 string           `json:"hash_on" default:"none" enum:"none,consumer,ip,header,cookie,path,query_arg,uri_capture" unserved:"true" doc:"What consistent hashing uses."`
-	HashFallback           string           `json:"hash_fallback" default:"none" enum:"none,consumer,ip,header,cookie,path,query_arg,uri_capture" unserved:"true" doc:"What consistent hashing uses when hash_on yields nothing."`
-	HashOnHeader           string           `json:"hash_on_header" unserved:"true" doc:"Header field to hash on."`
-	HashFallbackHeader     string           `json:"hash_fallback_header" unserved:"true" doc:"Header field to fall back to."`
-	HashOnCookie           string           `json:"hash_on_cookie" unserved:"true" doc:"Cookie to hash on."`
-	HashOnCookiePath       string           `json:"hash_on_cookie_path" default:"/" unserved:"true" doc:"Path of the cookie that is made when it is missing."`
-	HashOnQueryArg         string           `json:"hash_on_query_arg" unserved:"true" doc:"Query argument to hash on."`
-	HashFallbackQueryArg   string           `json:"hash_fallback_query_arg" unserved:"true" doc:"Query argument to fall back to."`
-	HashOnURICapture       string           `json:"hash_on_uri_capture" unserved:"true" doc:"Named group of the route's path to hash on."`
-	HashFallbackURICapture string           `json:"hash_fallback_uri_capture" unserved:"true" doc:"Named group to fall back to."`
+	Algorithm              string           `json:"algorithm" default:"round-robin" enum:"consistent-hashing,least-connections,round-robin,latency" doc:"How a target is picked."`
+	HashOn                 string           `json:"hash_on" default:"none" enum:"none,consumer,ip,header,cookie,path,query_arg,uri_capture" doc:"What consistent hashing uses; anything but none makes the algorithm consistent-hashing, unless that is least-connections or latency."`
+	HashFallback           string           `json:"hash_fallback" default:"none" enum:"none,consumer,ip,header,cookie,path,query_arg,uri_capture" doc:"What consistent hashing uses when hash_on yields nothing."`
+	HashOnHeader           string           `json:"hash_on_header" check:"header_name" doc:"Header field to hash on."`
+	HashFallbackHeader     string           `json:"hash_fallback_header" check:"header_name" doc:"Header field to fall back to."`
+	HashOnCookie           string           `json:"hash_on_cookie" match:"^[!#$%&'*+.^_\\x60|~0-9A-Za-z-]+$" doc:"Cookie to hash on; a client without it is given one."`
+	HashOnCookiePath       string           `json:"hash_on_cookie_path" default:"/" check:"path" doc:"Path of the cookie that is made when it is missing."`
+	HashOnQueryArg         string           `json:"hash_on_query_arg" doc:"Query argument to hash on."`
+	HashFallbackQueryArg   string           `json:"hash_fallback_query_arg" doc:"Query argument to fall back to."`
+	HashOnURICapture       string           `json:"hash_on_uri_capture" doc:"Named group of the route's path to hash on."`
+	HashFallbackURICapture string           `json:"hash_fallback_uri_capture" doc:"Named group to fall back to."`
 	Slots                  int              `json:"slots" default:"10000" min:"10" max:"65536" doc:"Size of the ring of consistent hashing."`
 	Healthchecks           Healthchecks     `json:"healthchecks" doc:"Active and passive health checks."`
 	Tags                   []string         `json:"tags" check:"tag" unique:"true" vault:"false" doc:"Free labels for selecting entities."`
@@ -35,8 +35,8 @@ type Upstream struct {
 // defaults no check runs.
 type Healthchecks struct {
 	Active    ActiveCheck  `json:"active" doc:"Probes sent by the edge."`
-	Passive   PassiveCheck `json:"passive" doc:"Judgement from the traffic itself."`
-	Threshold float64      `json:"threshold" default:"0" min:"0" max:"100" unserved:"true" doc:"Percentage of available weight at or below which the whole upstream is unhealthy."`
+	Passive   PassiveCheck `json:"passive" doc:"Judgement from the traffic itself. Without active checks a target that it found unhealthy stays so until a reload changes its upstream's healthchecks or the process is started anew."`
+	Threshold float64      `json:"threshold" default:"0" min:"0" max:"100" doc:"Percentage of available weight at or below which the whole upstream is unhealthy."`
 }
 
 // ActiveCheck is a probe that the edge sends.
@@ -78,13 +78,13 @@ type PassiveCheck struct {
 // PassiveHealthy says when traffic makes a target healthy.
 type PassiveHealthy struct {
 	HTTPStatuses []int `json:"http_statuses" default:"[200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308]" min:"100" max:"999" doc:"Statuses that count as a success."`
-	Successes    int   `json:"successes" default:"0" min:"0" max:"255" unserved:"true" doc:"Successes that make a target healthy; 0 means never."`
+	Successes    int   `json:"successes" default:"0" min:"0" max:"255" doc:"Successes that make a target healthy; 0 means never."`
 }
 
 // PassiveUnhealthy says when traffic makes a target unhealthy.
 type PassiveUnhealthy struct {
 	HTTPStatuses []int `json:"http_statuses" default:"[429, 500, 503]" min:"100" max:"999" doc:"Statuses that count as a failure."`
-	TCPFailures  int   `json:"tcp_failures" default:"0" min:"0" max:"255" unserved:"true" doc:"Connection failures that make a target unhealthy; 0 means never."`
-	Timeouts     int   `json:"timeouts" default:"0" min:"0" max:"255" unserved:"true" doc:"Timeouts that make a target unhealthy; 0 means never."`
-	HTTPFailures int   `json:"http_failures" default:"0" min:"0" max:"255" unserved:"true" doc:"Failures by status that make a target unhealthy; 0 means never."`
+	TCPFailures  int   `json:"tcp_failures" default:"0" min:"0" max:"255" doc:"Connection failures that make a target unhealthy; 0 means never."`
+	Timeouts     int   `json:"timeouts" default:"0" min:"0" max:"255" doc:"Timeouts that make a target unhealthy; 0 means never."`
+	HTTPFailures int   `json:"http_failures" default:"0" min:"0" max:"255" doc:"Failures by status that make a target unhealthy; 0 means never."`
 }

@@ -16,6 +16,7 @@ type Node struct {
 	Status     Address         `json:"status" default:"127.0.0.1:8007" doc:"Address of the status listener (/status, /status/ready, /metrics), or off."`
 	Log        Log             `json:"log" doc:"What is logged, and where."`
 	Limits     Limits          `json:"limits" doc:"Bounds that keep one client from taking everything."`
+	Resilience Resilience      `json:"resilience" doc:"Bounds on what upstreams in trouble are asked."`
 	Drain      schema.Duration `json:"drain" default:"30s" min:"0s" max:"24h" doc:"How long open exchanges may go on after a stop or reload."`
 	Headers    []string        `json:"headers" default:"[server_tokens, latency_tokens, X-Kong-Request-Id]" unique:"true" enum:"server_tokens,latency_tokens,X-Kong-Upstream-Latency,X-Kong-Proxy-Latency,X-Kong-Response-Latency,X-Kong-Admin-Latency,X-Kong-Upstream-Status,X-Kong-Request-Id,Server,Via,off" doc:"Header fields added to responses, by Kong's names; off alone adds none."`
 	ErrorType  string          `json:"error_default_type" default:"text/plain" enum:"text/plain,application/json,text/html,application/xml" doc:"Media type of errors for requests that have neither Accept nor Content-Type."`

@@ -190,6 +190,29 @@ func TestRules(t *testing.T) {
 			"2:36: upstreams[1].name: Invalid name ('::1'); no ip addresses allowed (found \"::1\")",
 			"2:51: upstreams[2].name: Invalid name ('a b'); must be a valid hostname (found \"a b\")",
 		}},
+		{"hash_on names what to hash", "upstreams: [{name: a, hash_on: header}, {name: b, hash_on: cookie}, {name: c, hash_on: query_arg}, {name: d, hash_on: uri_capture}]", []string{
+			"2:13: upstreams[0].hash_on_header: required field missing (expected the name of what to hash)",
+			"2:41: upstreams[1].hash_on_cookie: required field missing (expected the name of what to hash)",
+			"2:69: upstreams[2].hash_on_query_arg: required field missing (expected the name of what to hash)",
+			"2:100: upstreams[3].hash_on_uri_capture: required field missing (expected the name of what to hash)",
+		}},
+		{"hash_fallback names what to hash", "upstreams: [{name: a, hash_on: ip, hash_fallback: query_arg}, {name: b, hash_on: ip, hash_fallback: cookie}]", []string{
+			"2:13: upstreams[0].hash_fallback_query_arg: required field missing (expected the name of what to hash)",
+			"2:63: upstreams[1].hash_on_cookie: required field missing (expected the name of what to hash)",
+		}},
+		{"hash_fallback without need", "upstreams: [{name: a, hash_fallback: ip}, {name: b, hash_on: cookie, hash_on_cookie: c, hash_fallback: ip}]", []string{
+			"2:38: upstreams[0].hash_fallback: expected one of: none (found \"ip\"; expected none, since 'hash_on' is 'none')",
+			"2:104: upstreams[1].hash_fallback: expected one of: none (found \"ip\"; expected none, since 'hash_on' is 'cookie')",
+		}},
+		{"hash_fallback that is hash_on", "upstreams: [{name: a, hash_on: ip, hash_fallback: ip}, {name: b, hash_on: header, hash_on_header: X-A, hash_fallback: header, hash_fallback_header: x-a}]", []string{
+			"2:51: upstreams[0].hash_fallback: must not be the same as 'hash_on' (found \"ip\"; expected another value than 'ip')",
+			"2:149: upstreams[1].hash_fallback_header: values of these fields must be distinct: 'hash_on_header', 'hash_fallback_header' (found \"x-a\")",
+		}},
+		{"two arguments to hash", "upstreams: [{name: a, hash_on: query_arg, hash_on_query_arg: x, hash_fallback: query_arg, hash_fallback_query_arg: X}]", nil},
+		{"cookie that breaks out", "upstreams: [{name: a, hash_on: cookie, hash_on_cookie: 'a;b', hash_on_cookie_path: '/;Domain=b'}]", []string{
+			"2:56: upstreams[0].hash_on_cookie: invalid value: a;b (found \"a;b\"; expected a match of ^[!#$%&'*+.^_\\x60|~0-9A-Za-z-]+$)",
+			"2:84: upstreams[0].hash_on_cookie_path: a cookie's path has no semicolon (found \"/;Domain=b\")",
+		}},
 		{"health checks by default", "upstreams: [{name: a, healthchecks: {active: {unhealthy: {interval: 0}}, passive: {type: grpc}}}]", nil},
 
 		{"plugin protocols", "routes: [{name: r, protocols: [https], paths: [/], plugins: [{name: echo, protocols: [http]}]}]", []string{

@@ -31,12 +31,13 @@ func startQuietOrigin(t testing.TB) (addr string) {
 	})
 }
 
-// TestAllocations counts everything that the process allocates while plain
-// keep-alive exchanges without content go through the edge. The client and the
-// origin allocate nothing.
-func TestAllocations(t *testing.T) {
+// countAllocations returns how many allocations each plain keep-alive exchange
+// without content makes in the whole process. The client and the origin make
+// none.
+func countAllocations(t *testing.T, config string) float64 {
+	t.Helper()
 	const exchanges = 4000
-	e := testkit.StartEdge(t, "node: {log: {access: off}}\n"+shop(startQuietOrigin(t)))
+	e := testkit.StartEdge(t, config)
 	c := dial(t, e.At("http").String())
 	out, b := []byte(request), make([]byte, 4<<10)
 	serve := func(n int) {
@@ -61,7 +62,31 @@ func TestAllocations(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	per := float64(after.Mallocs-before.Mallocs) / exchanges
 	t.Logf("%.3f allocations and %d bytes for each exchange", per, (after.TotalAlloc-before.TotalAlloc)/exchanges)
-	if per > mostAllocs {
-		t.Errorf("%.3f allocations for each exchange, want at most %v", per, mostAllocs)
+	return per
+}
+
+// TestAllocations shows that nothing is allocated for the sake of balancing
+// either, where endpoints are counted, judged and measured.
+func TestAllocations(t *testing.T) {
+	one, two := startQuietOrigin(t), startQuietOrigin(t)
+	pool := func(settings string) string {
+		return shop("pool.internal") + "upstreams: [{name: pool.internal, targets: [{target: '" + one + "'}, {target: '" + two + "'}], " + settings + "}]\n"
+	}
+	const checks = "healthchecks: {passive: {unhealthy: {tcp_failures: 1, timeouts: 1, http_failures: 1}}}"
+	const bounds = ", resilience: {retry_budget: {percent: 20}, breaker: {connections: 9, pending: 9}, slow_start: 1s}"
+	tests := []struct{ name, node, config string }{
+		{"one target", "", shop(one)},
+		{"round-robin", "", pool(checks)},
+		{"least-connections", "", pool("algorithm: least-connections, " + checks)},
+		{"latency", "", pool("algorithm: latency, " + checks)},
+		{"bounded", bounds, pool(checks)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			per := countAllocations(t, "node: {log: {access: off}"+tt.node+"}\n"+tt.config)
+			if per > mostAllocs {
+				t.Errorf("%.3f allocations for each exchange, want at most %v", per, mostAllocs)
+			}
+		})
 	}
 }

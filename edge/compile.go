@@ -140,13 +140,14 @@ func (c *compiler) buildService(e *config.Service, targets map[config.ID][]upstr
 	clientCert := e.ClientCertificate.ID
 	if up, ok := c.cfg.Upstreams.Lookup(e.Host); ok {
 		s.Host = up.HostHeader
-		s.Balancer = c.balancer("upstream "+up.ID.String(), targets[up.ID])
+		s.Balancer = c.balancer("upstream "+up.ID.String(), c.upstreamSpec(up, targets[up.ID]))
+		s.Hash = hashPolicy(up)
 		if clientCert.IsZero() {
 			clientCert = up.ClientCertificate.ID
 		}
 	} else {
 		t := upstream.Target{Host: e.Host, Port: uint16(e.Port), Weight: 1}
-		s.Balancer = c.balancer(fmt.Sprintf("host %s %d", t.Host, t.Port), []upstream.Target{t})
+		s.Balancer = c.balancer(fmt.Sprintf("host %s %d", t.Host, t.Port), upstream.Spec{Targets: []upstream.Target{t}, Resilience: c.resilience()})
 	}
 	if e.Protocol == config.HTTPS {
 		s.Identity = upstream.NewIdentity(c.identity(e, clientCert))
@@ -154,17 +155,6 @@ func (c *compiler) buildService(e *config.Service, targets map[config.ID][]upstr
 	var err error
 	s.LogJSON, err = json.Marshal(e)
 	return s, err
-}
-
-// balancer returns the snapshot's balancer of that key, the old one if its
-// targets are the same.
-func (c *compiler) balancer(key string, targets []upstream.Target) *upstream.Balancer {
-	b := c.snap.balancers[key]
-	if b == nil {
-		b = upstream.NewBalancer(c.env.Upstreams, targets, c.prev.balancers[key])
-		c.snap.balancers[key] = b
-	}
-	return b
 }
 
 // defaultVerifyDepth is what a service without tls_verify_depth has, as in Kong.

@@ -38,7 +38,7 @@ const (
 	// Our own doing.
 	ReasonInternal  // a broken invariant (500)
 	ReasonDraining  // the drain time was over
-	ReasonOverLimit // a bound of node.limits (503)
+	ReasonOverLimit // a bound of node.limits or node.resilience (503)
 
 	reasonCount
 )

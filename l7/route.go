@@ -23,6 +23,7 @@ type Route struct {
 type Service struct {
 	Entity   *config.Service
 	Balancer *upstream.Balancer
+	Hash     *HashPolicy        // what the balancer's consistent hashing goes by; nil: nothing
 	Identity *upstream.Identity // how TLS to it is spoken; nil for http
 	Host     string             // the Host field it is sent, "" for the target's own name
 	Path     string             // the service's path, "" or with a leading slash

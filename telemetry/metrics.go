@@ -85,13 +85,14 @@ type Metrics struct {
 	Requests     Histogram   // bulwark_request_duration_seconds: head read to answer written
 	Terminations *CounterVec // bulwark_terminations_total, by Options.Reasons
 
-	UpstreamRetries    Counter     // bulwark_upstream_retries_total: endpoints tried after a first one
-	UpstreamConnects   Counter     // bulwark_upstream_connections_total: the tries that needed a new connection
-	UpstreamErrors     *CounterVec // bulwark_upstream_errors_total, by Options.UpstreamErrors
-	AccessLog          LineCounters
-	ConfigReloads      Counter // bulwark_config_reloads_total{result="ok"}
-	ConfigReloadErrors Counter // bulwark_config_reloads_total{result="failed"}
-	Panics             Counter // bulwark_panics_total: recovered at a connection's or an exchange's border
+	UpstreamRetries        Counter     // bulwark_upstream_retries_total: endpoints tried after a first one
+	UpstreamRetriesRefused Counter     // bulwark_upstream_retries_refused_total: retries that node.resilience.retry_budget did not allow
+	UpstreamConnects       Counter     // bulwark_upstream_connections_total: the tries that needed a new connection
+	UpstreamErrors         *CounterVec // bulwark_upstream_errors_total, by Options.UpstreamErrors
+	AccessLog              LineCounters
+	ConfigReloads          Counter // bulwark_config_reloads_total{result="ok"}
+	ConfigReloadErrors     Counter // bulwark_config_reloads_total{result="failed"}
+	Panics                 Counter // bulwark_panics_total: recovered at a connection's or an exchange's border
 
 	version  string
 	revision string

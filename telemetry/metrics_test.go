@@ -44,6 +44,7 @@ func filled() *Metrics {
 	m.Terminations.Inc(1)
 	m.UpstreamErrors.Inc(1)
 	m.UpstreamRetries.Add(2)
+	m.UpstreamRetriesRefused.Add(3)
 	m.UpstreamConnects.Inc()
 	m.AccessLog.Lines.Add(9)
 	m.AccessLog.Dropped.Add(4)
@@ -74,6 +75,7 @@ func TestMetricsText(t *testing.T) {
 		`bulwark_terminations_total{reason="none"} 0`,
 		`bulwark_upstream_errors_total{kind="timeout"} 1`,
 		`bulwark_upstream_retries_total 2`,
+		`bulwark_upstream_retries_refused_total 3`,
 		`bulwark_upstream_connections_total 1`,
 		`bulwark_access_log_lines_total 9`,
 		`bulwark_access_log_dropped_lines_total 4`,

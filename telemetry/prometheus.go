@@ -39,7 +39,7 @@ type collector struct {
 	m *Metrics
 
 	accepted, active, refused, requests, duration, terminations *prometheus.Desc
-	tries, connects, upstreamErrors                             *prometheus.Desc
+	tries, refusedTries, connects, upstreamErrors               *prometheus.Desc
 	lines, dropped, writeErrors                                 *prometheus.Desc
 	reloads, config, loaded, build, panics                      *prometheus.Desc
 }
@@ -57,6 +57,7 @@ func newCollector(m *Metrics) *collector {
 		duration:       desc("bulwark_request_duration_seconds", "Time from a request's head to the end of its answer."),
 		terminations:   desc("bulwark_terminations_total", "Exchanges that ended early, by reason code.", "reason"),
 		tries:          desc("bulwark_upstream_retries_total", "Further endpoints tried for requests after a first one."),
+		refusedTries:   desc("bulwark_upstream_retries_refused_total", "Further endpoints that the retry budget did not allow to be tried."),
 		connects:       desc("bulwark_upstream_connections_total", "Tries that needed a new connection."),
 		upstreamErrors: desc("bulwark_upstream_errors_total", "Tries that went wrong, by kind.", "kind"),
 		lines:          desc("bulwark_access_log_lines_total", "Access log lines taken into the buffer."),
@@ -74,7 +75,7 @@ func newCollector(m *Metrics) *collector {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.accepted, c.active, c.refused, c.requests, c.duration, c.terminations,
-		c.tries, c.connects, c.upstreamErrors,
+		c.tries, c.refusedTries, c.connects, c.upstreamErrors,
 		c.lines, c.dropped, c.writeErrors,
 		c.reloads, c.config, c.loaded, c.build, c.panics,
 	} {
@@ -122,6 +123,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	vec(c.upstreamErrors, m.UpstreamErrors)
 	ch <- m.Requests.metric(c.duration)
 	counter(c.tries, m.UpstreamRetries.Load())
+	counter(c.refusedTries, m.UpstreamRetriesRefused.Load())
 	counter(c.connects, m.UpstreamConnects.Load())
 	counter(c.lines, m.AccessLog.Lines.Load())
 	counter(c.dropped, m.AccessLog.Dropped.Load())

@@ -3,16 +3,53 @@ package upstream
 import (
 	"errors"
 	"fmt"
-	"math"
+	"net"
 	"net/netip"
-	"slices"
+	"reflect"
 	"strconv"
-	"strings"
 	"sync/atomic"
+
+	"github.com/bulwark-edge/bulwark/internal/sock"
 )
 
-// ErrNoEndpoint says that an upstream has no target with a weight.
-var ErrNoEndpoint = errors.New("no endpoint")
+// Why there is no endpoint to pick.
+var (
+	ErrNoEndpoint = errors.New("no endpoint")                        // no target has a weight
+	ErrUnhealthy  = fmt.Errorf("%w: too few healthy", ErrNoEndpoint) // the checks have found too little healthy weight
+	ErrOverLimit  = errors.New("every endpoint is at its limit")     // node.resilience.breaker
+)
+
+// Algorithm is how a balancer picks endpoints.
+type Algorithm uint8
+
+// The algorithms.
+const (
+	RoundRobin Algorithm = iota
+	LeastConnections
+	ConsistentHashing
+	Latency
+	algorithmCount
+)
+
+var algorithmNames = [algorithmCount]string{
+	RoundRobin:        "round-robin",
+	LeastConnections:  "least-connections",
+	ConsistentHashing: "consistent-hashing",
+	Latency:           "latency",
+}
+
+// String returns the name in Kong's upstreams[].algorithm.
+func (a Algorithm) String() string { return algorithmNames[a] }
+
+// ParseAlgorithm returns the algorithm of a name.
+func ParseAlgorithm(name string) (Algorithm, bool) {
+	for a, n := range algorithmNames {
+		if n == name {
+			return Algorithm(a), true
+		}
+	}
+	return 0, false
+}
 
 // Target is a host and port to send to, with its share of the traffic.
 type Target struct {
@@ -21,212 +58,149 @@ type Target struct {
 	Weight int // 0: no traffic
 }
 
-// Endpoint is one address of a target.
-type Endpoint struct {
-	Addr   netip.AddrPort
-	Target Target
+// String returns host:port.
+func (t Target) String() string { return net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port))) }
 
-	set   *Set
-	plain *Pool
-	host  [2]string // the Host field for http and https
+// Spec is what a balancer is made of.
+type Spec struct {
+	Targets    []Target
+	Algorithm  Algorithm
+	Slots      int  // size of the ring of ConsistentHashing; 0: defaultSlots
+	UseSRVName bool // the name in an SRV record takes the place of the target's
+	Checks     Checks
+	Resilience Resilience
 }
 
-// Pool returns the endpoint's pool for an identity, which is nil for
-// plaintext. serverName is the SNI; "" means the target's host.
-func (e *Endpoint) Pool(id *Identity, serverName string) *Pool {
-	if id == nil {
-		return e.plain
-	}
-	if serverName == "" {
-		serverName = e.Target.Host
-	}
-	return e.set.pool(e.Addr, id, serverName)
+// Choice is what a pick depends on. The zero value, and nil, are a first try
+// without anything to hash.
+type Choice struct {
+	// Tried, if not nil, tells which addresses have failed this request
+	// already: they are passed over while there are others.
+	Tried  func(netip.AddrPort) bool
+	Hash   uint32 // what ConsistentHashing goes by
+	Hashed bool   // Hash is set
 }
 
-// Host returns the Host field for the endpoint's target: its name, with the
-// port unless it is the scheme's own.
-func (e *Endpoint) Host(https bool) string {
-	if https {
-		return e.host[1]
-	}
-	return e.host[0]
-}
-
-// Balancer spreads requests over the endpoints of some targets by weighted
-// round-robin. Safe for concurrent use.
+// Balancer spreads requests over the endpoints of some targets. Safe for
+// concurrent use.
 type Balancer struct {
-	key     string
+	spec    Spec
 	targets []Target
 	set     *Set
-	names   bool // some target is a name
+	named   bool // some target is a name
+	counts  bool // tries under way are counted
+	guarded bool // a pick is more than a choice by weight: counts, checks or budgets take part
+
+	// Shared with the balancers of the same upstream in other snapshots.
+	loads   *registry[load]
+	healths *registry[health]
+	budget  *retryBudget // nil: retries are not bounded
 
 	next  atomic.Uint32
 	wheel atomic.Pointer[wheel]
 	lookup
 }
 
-// wheel is the order in which endpoints are used, over and over.
-type wheel struct {
-	turns []*Endpoint
-	until int64 // sock.Now when names are to be looked up again; 0: never
-	err   error // why there are no turns
-}
-
-// NewBalancer returns a balancer over targets. prev is one that may be adopted:
-// if it has the same targets in the same set it is returned itself.
-func NewBalancer(s *Set, targets []Target, prev *Balancer) *Balancer {
-	key := balancerKey(targets)
-	if prev != nil && prev.key == key && prev.set == s {
+// NewBalancer returns a balancer. prev, which may be nil, is the one that served
+// the same upstream before: it is returned itself if it is of the same making,
+// and what it knows of its endpoints is adopted. Their health is adopted only
+// while the checks stay as they are, as in Kong.
+func NewBalancer(s *Set, spec Spec, prev *Balancer) *Balancer {
+	if prev != nil && prev.set != s {
+		prev = nil
+	}
+	if prev != nil && reflect.DeepEqual(prev.spec, spec) {
 		return prev
 	}
-	b := &Balancer{key: key, targets: targets, set: s}
-	for _, t := range targets {
+	b := &Balancer{spec: spec, targets: spec.Targets, set: s}
+	b.counts = spec.Algorithm == LeastConnections || spec.Resilience.Connections > 0
+	b.adopt(prev)
+	b.guarded = b.loaded() || spec.Checks.On || b.budget != nil
+	for _, t := range b.targets {
 		if _, err := netip.ParseAddr(t.Host); err != nil && t.Weight > 0 {
-			b.names = true
+			b.named = true
 		}
 	}
-	if !b.names {
+	if !b.named {
 		b.wheel.Store(b.build(nil))
 	}
 	return b
 }
 
-func balancerKey(targets []Target) string {
-	var k strings.Builder
-	for _, t := range targets {
-		fmt.Fprintf(&k, "%s %d %d\n", t.Host, t.Port, t.Weight)
+func (b *Balancer) adopt(prev *Balancer) {
+	b.loads, b.healths = new(registry[load]), new(registry[health])
+	b.budget = newRetryBudget(b.spec.Resilience.Retry)
+	if prev == nil {
+		return
 	}
-	return k.String()
+	b.loads = prev.loads
+	if b.spec.Checks == prev.spec.Checks {
+		b.healths = prev.healths
+	}
+	if b.spec.Resilience.Retry == prev.spec.Resilience.Retry {
+		b.budget = prev.budget
+	}
 }
 
-// Pick returns the next endpoint. tried, if not nil, tells which addresses have
-// failed this request already: they are passed over while there are others.
-func (b *Balancer) Pick(tried func(netip.AddrPort) bool) (*Endpoint, error) {
+// loaded reports whether anything is known of an endpoint's load.
+func (b *Balancer) loaded() bool {
+	return b.counts || b.spec.Algorithm == Latency || b.spec.Resilience.Pending > 0
+}
+
+// Pick chooses an endpoint and counts a try in, which must be ended by the
+// endpoint's End. The error wraps ErrNoEndpoint, ErrOverLimit or ErrName.
+func (b *Balancer) Pick(c *Choice) (*Endpoint, error) {
 	w := b.wheel.Load()
-	if b.names {
+	if b.named {
 		w = b.resolved(w)
 	}
-	n := uint32(len(w.turns))
-	switch n {
-	case 0:
-		return nil, w.err
-	case 1:
-		return w.turns[0], nil
+	if len(w.endpoints) == 1 && !b.guarded {
+		return w.endpoints[0], nil
 	}
-	at := b.next.Add(1) - 1
-	e := w.turns[at%n]
-	if tried == nil || !tried(e.Addr) {
-		return e, nil
-	}
-	for i := uint32(1); i < n; i++ {
-		if other := w.turns[(at+i)%n]; !tried(other.Addr) {
-			return other, nil
-		}
-	}
-	return e, nil
+	return b.pick(w, c)
 }
 
-// build lays out the wheel. addrs holds the addresses of the targets that are
-// names; a name's weight is split over its addresses.
-func (b *Balancer) build(addrs map[string][]netip.Addr) *wheel {
-	var endpoints []*Endpoint
-	var weights []float64
+// Endpoints returns what the targets stand for at present. It does not wait:
+// names that are to be looked up are, aside, and have no endpoints until then.
+func (b *Balancer) Endpoints() []*Endpoint {
+	w := b.wheel.Load()
+	if now := sock.Now(); b.named && (w == nil || now >= w.until) {
+		b.refresh(now)
+	}
+	if w == nil {
+		return nil
+	}
+	return w.endpoints
+}
+
+// build lays out the wheel. records holds what the targets that are names stand
+// for; a name's weight is split over its records.
+func (b *Balancer) build(records map[string][]Record) *wheel {
+	now := sock.Now()
+	w := new(wheel)
 	for _, t := range b.targets {
 		if t.Weight <= 0 {
 			continue
 		}
-		ips := addrs[t.Host]
+		found := records[t.Host]
 		if a, err := netip.ParseAddr(t.Host); err == nil {
-			ips = []netip.Addr{a}
+			found = []Record{{Addr: a, Weight: 1}}
 		}
-		for _, ip := range ips {
-			endpoints = append(endpoints, b.endpoint(ip, t))
-			weights = append(weights, float64(t.Weight)/float64(len(ips)))
+		sum := 0
+		for _, r := range found {
+			sum += max(r.Weight, 1)
 		}
-	}
-	if len(endpoints) == 0 {
-		return &wheel{err: ErrNoEndpoint}
-	}
-	return &wheel{turns: spread(endpoints, weights)}
-}
-
-func (b *Balancer) endpoint(ip netip.Addr, t Target) *Endpoint {
-	addr := netip.AddrPortFrom(ip.Unmap(), t.Port)
-	name := t.Host
-	if strings.Contains(name, ":") {
-		name = "[" + name + "]"
-	}
-	withPort := name + ":" + strconv.Itoa(int(t.Port))
-	e := &Endpoint{Addr: addr, Target: t, set: b.set, plain: b.set.pool(addr, nil, ""), host: [2]string{withPort, withPort}}
-	switch t.Port {
-	case 80:
-		e.host[0] = name
-	case 443:
-		e.host[1] = name
-	}
-	return e
-}
-
-// maxTurns bounds a wheel. Weights whose ratio needs more turns are rounded.
-const maxTurns = 1 << 14
-
-// spread lays the endpoints out so that each has turns by its weight, at even
-// distances.
-func spread(endpoints []*Endpoint, weights []float64) []*Endpoint {
-	type turn struct {
-		at float64
-		e  *Endpoint
-	}
-	scale := turnsPerWeight(weights)
-	var turns []turn
-	for i, e := range endpoints {
-		n := max(1, int(math.Round(weights[i]*scale)))
-		for k := range n {
-			turns = append(turns, turn{(float64(k) + 0.5) / float64(n), e})
+		for _, r := range found {
+			share := float64(t.Weight) * float64(max(r.Weight, 1)) / float64(sum)
+			w.endpoints = append(w.endpoints, b.endpoint(t, r, share, now))
 		}
 	}
-	slices.SortStableFunc(turns, func(a, b turn) int {
-		switch {
-		case a.at < b.at:
-			return -1
-		case a.at > b.at:
-			return 1
-		}
-		return 0
-	})
-	order := make([]*Endpoint, len(turns))
-	for i := range turns {
-		order[i] = turns[i].e
+	if b.loaded() {
+		b.loads.prune(now)
 	}
-	return order
-}
-
-// turnsPerWeight returns the factor that makes whole turns of weights: their
-// greatest common divisor where they have one, else what fills the wheel.
-func turnsPerWeight(weights []float64) float64 {
-	sum, div := 0.0, 0
-	for _, w := range weights {
-		sum += w
-		if w != math.Trunc(w) {
-			div = 1
-			continue
-		}
-		div = gcd(div, int(w))
+	if b.spec.Checks.On {
+		b.healths.prune(now)
 	}
-	scale := 1 / float64(div)
-	if whole := slices.IndexFunc(weights, func(w float64) bool { return w != math.Trunc(w) }) < 0; !whole {
-		equal := slices.Max(weights) == slices.Min(weights)
-		if equal {
-			return 1 / weights[0]
-		}
-		scale = min(maxTurns/sum, 16)
-	}
-	return min(scale, maxTurns/sum)
-}
-
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
+	w.arrange(&b.spec)
+	return w
 }

@@ -46,7 +46,7 @@ func TestBalancerWheel(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			b := NewBalancer(newSet(t), targets(tt.weights...), nil)
+			b := NewBalancer(newSet(t), Spec{Targets: targets(tt.weights...)}, nil)
 			if n := len(b.wheel.Load().turns); n != tt.turns {
 				t.Errorf("the wheel has %d turns, want %d", n, tt.turns)
 			}
@@ -61,7 +61,7 @@ func TestBalancerWheel(t *testing.T) {
 
 // TestBalancerSpread shows that an endpoint's turns lie at even distances.
 func TestBalancerSpread(t *testing.T) {
-	b := NewBalancer(newSet(t), targets(1, 2, 7), nil)
+	b := NewBalancer(newSet(t), Spec{Targets: targets(1, 2, 7)}, nil)
 	run := 0
 	for range 30 {
 		e, err := b.Pick(nil)
@@ -80,7 +80,7 @@ func TestBalancerSpread(t *testing.T) {
 }
 
 func TestBalancerWheelIsBounded(t *testing.T) {
-	b := NewBalancer(newSet(t), targets(65535, 65534, 1), nil)
+	b := NewBalancer(newSet(t), Spec{Targets: targets(65535, 65534, 1)}, nil)
 	turns := b.wheel.Load().turns
 	if n := len(turns); n > maxTurns+2 {
 		t.Errorf("the wheel has %d turns, at most %d are wanted", n, maxTurns)
@@ -99,18 +99,18 @@ func TestBalancerWheelIsBounded(t *testing.T) {
 
 func TestBalancerWithoutEndpoints(t *testing.T) {
 	for name, list := range map[string][]Target{"no targets": nil, "all of weight 0": targets(0, 0)} {
-		if _, err := NewBalancer(newSet(t), list, nil).Pick(nil); !errors.Is(err, ErrNoEndpoint) {
+		if _, err := NewBalancer(newSet(t), Spec{Targets: list}, nil).Pick(nil); !errors.Is(err, ErrNoEndpoint) {
 			t.Errorf("%s: %v, want ErrNoEndpoint", name, err)
 		}
 	}
 }
 
 func TestBalancerTried(t *testing.T) {
-	b := NewBalancer(newSet(t), targets(7, 2, 1), nil)
+	b := NewBalancer(newSet(t), Spec{Targets: targets(7, 2, 1)}, nil)
 	tried := make(map[netip.AddrPort]bool)
 	isTried := func(a netip.AddrPort) bool { return tried[a] }
 	for range 3 {
-		e, err := b.Pick(isTried)
+		e, err := b.Pick(&Choice{Tried: isTried})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,21 +120,21 @@ func TestBalancerTried(t *testing.T) {
 		tried[e.Addr] = true
 	}
 	// All are tried: one of them is better than none.
-	if e, err := b.Pick(isTried); err != nil || !tried[e.Addr] {
+	if e, err := b.Pick(&Choice{Tried: isTried}); err != nil || !tried[e.Addr] {
 		t.Errorf("with all tried: %v, %v", e, err)
 	}
 }
 
 func TestBalancerAdopts(t *testing.T) {
 	s := newSet(t)
-	b := NewBalancer(s, targets(1, 2), nil)
-	if NewBalancer(s, targets(1, 2), b) != b {
+	b := NewBalancer(s, Spec{Targets: targets(1, 2)}, nil)
+	if NewBalancer(s, Spec{Targets: targets(1, 2)}, b) != b {
 		t.Error("a balancer of the same targets was not adopted")
 	}
 	for name, other := range map[string]*Balancer{
-		"other weights": NewBalancer(s, targets(2, 1), b),
-		"other targets": NewBalancer(s, targets(1, 2, 3), b),
-		"another set":   NewBalancer(newSet(t), targets(1, 2), b),
+		"other weights": NewBalancer(s, Spec{Targets: targets(2, 1)}, b),
+		"other targets": NewBalancer(s, Spec{Targets: targets(1, 2, 3)}, b),
+		"another set":   NewBalancer(newSet(t), Spec{Targets: targets(1, 2)}, b),
 	} {
 		if other == b {
 			t.Errorf("%s: the old balancer was adopted", name)
@@ -153,7 +153,7 @@ func TestEndpointHost(t *testing.T) {
 		{Target{Host: "2001:db8::1", Port: 80, Weight: 1}, "[2001:db8::1]", "[2001:db8::1]:80"},
 	}
 	for _, tt := range tests {
-		e, err := NewBalancer(newSet(t), []Target{tt.target}, nil).Pick(nil)
+		e, err := NewBalancer(newSet(t), Spec{Targets: []Target{tt.target}}, nil).Pick(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestEndpointHost(t *testing.T) {
 }
 
 func TestPickDoesNotAllocate(t *testing.T) {
-	b := NewBalancer(newSet(t), targets(1, 2, 7), nil)
+	b := NewBalancer(newSet(t), Spec{Targets: targets(1, 2, 7)}, nil)
 	if n := testing.AllocsPerRun(1000, func() { _, _ = b.Pick(nil) }); n != 0 {
 		t.Errorf("%v allocations per Pick, want none", n)
 	}

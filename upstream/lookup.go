@@ -79,10 +79,10 @@ func (b *Balancer) refresh(now int64) <-chan struct{} {
 func (b *Balancer) lookUp(old *wheel) *wheel {
 	ctx, cancel := context.WithTimeout(b.set.ctx, lookupTimeout)
 	defer cancel()
-	addrs := make(map[string][]netip.Addr)
+	records := make(map[string][]Record)
 	var errs []error
 	for _, t := range b.targets {
-		if _, err := netip.ParseAddr(t.Host); err == nil || t.Weight <= 0 || addrs[t.Host] != nil {
+		if _, err := netip.ParseAddr(t.Host); err == nil || t.Weight <= 0 || records[t.Host] != nil {
 			continue
 		}
 		ips, err := lookUpName(ctx, b.set.resolver, t.Host)
@@ -90,9 +90,11 @@ func (b *Balancer) lookUp(old *wheel) *wheel {
 			errs = append(errs, err)
 			ips = old.addresses(t.Host)
 		}
-		addrs[t.Host] = ips
+		for _, ip := range ips {
+			records[t.Host] = append(records[t.Host], Record{Addr: ip, Weight: 1})
+		}
 	}
-	w := b.build(addrs)
+	w := b.build(records)
 	w.until = sock.Now() + int64(lookupFresh)
 	if len(errs) > 0 {
 		w.until = sock.Now() + int64(lookupError)

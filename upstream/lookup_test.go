@@ -71,7 +71,7 @@ func named(t *testing.T, f *fakeDNS, list ...Target) *Balancer {
 	t.Helper()
 	s := newSet(t)
 	s.resolver = f
-	return NewBalancer(s, list, nil)
+	return NewBalancer(s, Spec{Targets: list}, nil)
 }
 
 func pick(t *testing.T, b *Balancer) string {
@@ -278,7 +278,7 @@ func TestLookupZeroWeightIsNotAsked(t *testing.T) {
 	f := new(fakeDNS)
 	s := newSet(t)
 	s.resolver = f
-	b := NewBalancer(s, []Target{{Host: "192.0.2.1", Port: 80, Weight: 1}, {Host: "off.test", Port: 80}}, nil)
+	b := NewBalancer(s, Spec{Targets: []Target{{Host: "192.0.2.1", Port: 80, Weight: 1}, {Host: "off.test", Port: 80}}}, nil)
 	if at := pick(t, b); at != "192.0.2.1:80" || f.count() != 0 {
 		t.Errorf("picked %s after %d look-ups, want none", at, f.count())
 	}
@@ -288,7 +288,7 @@ func TestLookupEndsWithSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSet()
 		s.resolver = &fakeDNS{gate: make(chan struct{})}
-		b := NewBalancer(s, []Target{shop}, nil)
+		b := NewBalancer(s, Spec{Targets: []Target{shop}}, nil)
 		failed := make(chan error, 1)
 		go func() {
 			_, err := b.Pick(nil)

@@ -23,7 +23,7 @@ import (
 // endpoint returns the one endpoint at an address.
 func endpoint(t *testing.T, s *Set, at netip.AddrPort) *Endpoint {
 	t.Helper()
-	e, err := NewBalancer(s, []Target{target(at)}, nil).Pick(nil)
+	e, err := NewBalancer(s, Spec{Targets: []Target{target(at)}}, nil).Pick(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

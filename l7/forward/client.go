@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -54,6 +55,9 @@ var (
 // is followed by another, up to the service's retries.
 func (c *Client) Forward(x *l7.Exchange) error {
 	leg := leg{client: c, x: x, service: x.Route.Service, method: x.UpstreamMethod()}
+	if hash := leg.service.Hash; hash != nil {
+		leg.choice.Hash, leg.choice.Hashed, leg.cookie = hash.Hash(x)
+	}
 	for n := 1; ; n++ {
 		err := leg.try()
 		if err == nil {
@@ -61,6 +65,10 @@ func (c *Client) Forward(x *l7.Exchange) error {
 		}
 		c.count(err)
 		if !err.Retryable || n >= leg.service.Tries {
+			return err
+		}
+		if !leg.service.Balancer.MayRetry(sock.Now()) {
+			c.Metrics.UpstreamRetriesRefused.Inc()
 			return err
 		}
 		c.Metrics.UpstreamRetries.Inc()
@@ -78,7 +86,10 @@ type leg struct {
 	client    *Client
 	x         *l7.Exchange
 	service   *l7.Service
+	choice    upstream.Choice // but for Tried
+	cookie    string          // the Set-Cookie value that the answer gets, or ""
 	endpoint  *upstream.Endpoint
+	reported  bool // the endpoint knows how the try went
 	conn      *upstream.Conn
 	framing   syntax.Framing
 	method    string     // that the upstream is sent
@@ -96,6 +107,7 @@ func (l *leg) try() *l7.Error {
 	if err := l.pick(); err != nil {
 		return err
 	}
+	defer l.endpoint.End()
 	if l.now == 0 {
 		l.now = l.x.Forwarded()
 	} else {
@@ -105,26 +117,68 @@ func (l *leg) try() *l7.Error {
 	if l.x.RunUpstreamHooks() == l7.Done {
 		return l.x.Err() // nil: a hook has replied
 	}
+	l.reported = false
 	err := l.exchange(record)
-	record.Err = err
+	if record.Err = err; err != nil {
+		l.reportError(err)
+	}
 	return err
+}
+
+// report tells the endpoint of a head, the first of which says how the try went.
+func (l *leg) report(status int) {
+	if l.reported = true; !l.endpoint.Watched() {
+		return
+	}
+	now := sock.Now()
+	latency := time.Duration(now - l.x.Tries[len(l.x.Tries)-1].Started)
+	l.endpoint.Report(upstream.Outcome{Kind: upstream.OutcomeStatus, Status: status, Latency: latency}, now)
+}
+
+// reportError tells the endpoint of a try that ended without a head, unless
+// that was not its doing.
+func (l *leg) reportError(err *l7.Error) {
+	if l.reported || err.Side != l7.SideUpstream || isOurs(err) {
+		return
+	}
+	o := upstream.Outcome{Kind: upstream.OutcomeConnect}
+	if err.Reason == l7.ReasonUpstreamTimeout {
+		o.Kind = upstream.OutcomeTimeout
+	}
+	now := sock.Now()
+	o.Latency = time.Duration(now - l.x.Tries[len(l.x.Tries)-1].Started)
+	l.endpoint.Report(o, now)
+}
+
+// isOurs reports whether a connection did not come about by our own doing: we
+// are out of sockets, or at the end of a drain.
+func isOurs(err error) bool {
+	return isOutOfSockets(err) || errors.Is(err, os.ErrPermission) || errors.Is(err, context.Canceled)
 }
 
 // pick chooses an endpoint that this exchange has not tried, if there is one.
 func (l *leg) pick() *l7.Error {
-	var tried func(netip.AddrPort) bool
+	choice := l.choice
 	if len(l.x.Tries) > 0 {
-		tried = l.tried
+		choice.Tried = l.tried // not in l itself, which would move to the heap
 	}
-	e, err := l.service.Balancer.Pick(tried)
+	e, err := l.service.Balancer.Pick(&choice)
 	switch {
 	case err == nil:
 		l.endpoint = e
 		return nil
 	case errors.Is(err, upstream.ErrName):
 		return &l7.Error{Status: http.StatusServiceUnavailable, Message: textNoName, Reason: l7.ReasonNameResolution, Side: l7.SideUpstream, Err: err}
+	case errors.Is(err, upstream.ErrOverLimit):
+		return overLimit(err)
 	}
 	return &l7.Error{Status: http.StatusServiceUnavailable, Message: textNoPeer, Reason: l7.ReasonNoEndpoint, Side: l7.SideUpstream, Err: err}
+}
+
+// overLimit is an endpoint, or all of them, at the bounds of
+// node.resilience.breaker.
+func overLimit(err error) *l7.Error {
+	return &l7.Error{Status: http.StatusServiceUnavailable, Message: textUnavailable, Reason: l7.ReasonOverLimit, Err: err}
 }
 
 func (l *leg) tried(addr netip.AddrPort) bool {
@@ -143,9 +197,9 @@ func (l *leg) exchange(record *l7.Try) *l7.Error {
 	l.conn = pool.Get(l.now)
 	for {
 		if l.conn == nil {
-			conn, err := pool.Dial(l.service.ConnectTimeout)
+			conn, err := l.dial(pool)
 			if err != nil {
-				return dialError(err)
+				return err
 			}
 			l.client.Metrics.UpstreamConnects.Inc()
 			l.conn = conn
@@ -160,6 +214,22 @@ func (l *leg) exchange(record *l7.Try) *l7.Error {
 		}
 		l.conn = nil
 	}
+}
+
+// dial opens a connection, if the endpoint is not opening too many already; then
+// another one may do.
+func (l *leg) dial(pool *upstream.Pool) (*upstream.Conn, *l7.Error) {
+	if !l.endpoint.BeginDial() {
+		e := overLimit(upstream.ErrOverLimit)
+		e.Retryable = true
+		return nil, e
+	}
+	defer l.endpoint.EndDial()
+	conn, err := pool.Dial(l.service.ConnectTimeout)
+	if err != nil {
+		return nil, dialError(err)
+	}
+	return conn, nil
 }
 
 // roundTrip sends the request on l.conn and delivers the answer. It gives the

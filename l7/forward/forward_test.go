@@ -168,7 +168,7 @@ func newFixture(t *testing.T, hooks []any, origins ...*origin) *fixture {
 	}
 	f.metrics = telemetry.NewMetrics(telemetry.Options{Reasons: l7.ReasonNames(), UpstreamErrors: l7.ReasonNames()})
 	f.service = &l7.Service{
-		Entity: new(config.Service), Balancer: upstream.NewBalancer(f.set, targets, nil), LogJSON: []byte("{}"),
+		Entity: new(config.Service), Balancer: upstream.NewBalancer(f.set, upstream.Spec{Targets: targets}, nil), LogJSON: []byte("{}"),
 		Tries: 6, ConnectTimeout: patience, WriteTimeout: patience, ReadTimeout: patience,
 	}
 	var instances []l7.Instance
@@ -377,16 +377,6 @@ func TestInterims(t *testing.T) {
 
 // TestRetries shows what is sent again, and what is not.
 func TestRetries(t *testing.T) {
-	refusing := func(t *testing.T) *origin {
-		t.Helper()
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := ln.Addr().(*net.TCPAddr).AddrPort()
-		ln.Close()
-		return &origin{at: at}
-	}
 	silent := func(_ int, c *client) { c.request() }
 	nonsense := func(_ int, c *client) {
 		if c.request() != nil {

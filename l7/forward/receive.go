@@ -45,7 +45,7 @@ func (l *leg) receive(a answer) *l7.Error {
 			}
 			continue
 		}
-		x.Tries[len(x.Tries)-1].Status = status
+		l.settle(status)
 		x.Proxied = true
 		if l.method == http.MethodHead && x.Req.Method != http.MethodHead {
 			x.Resp.Size = 0 // a plugin has changed the method; no content follows
@@ -58,6 +58,15 @@ func (l *leg) receive(a answer) *l7.Error {
 		}
 		l.now = x.Answered()
 		return l.content(&a)
+	}
+}
+
+// settle takes in the status of the final head.
+func (l *leg) settle(status int) {
+	l.x.Tries[len(l.x.Tries)-1].Status = status
+	l.report(status)
+	if l.cookie != "" {
+		l.x.Resp.Header.AddField(l7.Field{Name: "Set-Cookie", Value: l.cookie, ID: l7.FieldSetCookie})
 	}
 }
 

@@ -23,7 +23,7 @@ func (l *leg) tunnel(a *answer) *l7.Error {
 		// With content still arriving, two would read the client's bytes.
 		return &l7.Error{Status: http.StatusBadGateway, Message: textInvalid, Reason: l7.ReasonUpstreamProtocol, Side: l7.SideUpstream, Err: errSurprise}
 	}
-	x.Tries[len(x.Tries)-1].Status = x.Resp.Status
+	l.settle(x.Resp.Status)
 	x.Proxied = true
 	x.Resp.Size = -1
 	if v, err := x.SendHead(); err != nil {

@@ -1,0 +1,151 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+// Resilience bounds what is asked of endpoints in trouble (node.resilience).
+// The zero value bounds nothing.
+type Resilience struct {
+	Retry       RetryBudget
+	Connections int           // tries under way at one endpoint; 0: no bound
+	Pending     int           // connections being opened to one endpoint; 0: no bound
+	SlowStart   time.Duration // in which an endpoint that became healthy again gets its full share
+}
+
+// RetryBudget bounds the retries of a balancer by its requests.
+type RetryBudget struct {
+	Percent      int // of the requests; 0: no bound
+	MinPerSecond int // retries that are allowed besides
+}
+
+func (r *Resilience) bounds() bool { return r.Connections > 0 || r.Pending > 0 }
+
+// leastRamp is the part of its weight that an endpoint has when it becomes
+// healthy again.
+const leastRamp = 0.1
+
+// ramp returns the part of its weight that an endpoint has at present.
+func (p *picking) ramp(e *Endpoint) float64 {
+	span := p.b.spec.Resilience.SlowStart
+	if span == 0 || e.health == nil {
+		return 1
+	}
+	since := e.health.recovered.Load()
+	if since == 0 {
+		return 1
+	}
+	part := float64(p.now-since) / float64(span)
+	if part >= 1 {
+		e.health.recovered.CompareAndSwap(since, 0)
+		return 1
+	}
+	return max(part, leastRamp)
+}
+
+// ready reports whether an endpoint takes its turn, of which one that has become
+// healthy just now leaves out some.
+func (p *picking) ready(e *Endpoint) bool {
+	part := p.ramp(e)
+	return part >= 1 || part > rand.Float64()
+}
+
+// BeginDial counts in a connection that is about to be opened for a try. If
+// there are too many already it returns false, and no connection is opened;
+// otherwise EndDial counts it out.
+func (e *Endpoint) BeginDial() bool {
+	most := e.balancer.spec.Resilience.Pending
+	if most == 0 {
+		return true
+	}
+	if e.load.pending.Add(1) > int64(most) {
+		e.load.pending.Add(-1)
+		return false
+	}
+	return true
+}
+
+// EndDial counts a connection out that is open now, or has failed to.
+func (e *Endpoint) EndDial() {
+	if e.balancer.spec.Resilience.Pending > 0 {
+		e.load.pending.Add(-1)
+	}
+}
+
+// MayRetry reports whether the budget allows another try, and spends it. now is
+// sock.Now.
+func (b *Balancer) MayRetry(now int64) bool { return b.budget == nil || b.budget.withdraw(now) }
+
+// The retry budget is a bucket of tokens of a thousandth of a retry.
+const (
+	retryToken  = 1000
+	retryBurst  = 10 // seconds of MinPerSecond that can be saved up
+	retryCredit = 20 // retries that can be saved up besides
+)
+
+// retryBudget is a token bucket. Each request puts a part of a retry in, and so
+// does time. While it is full, which it is as long as nothing fails, it is only
+// read. Safe for concurrent use.
+type retryBudget struct {
+	share     int64 // tokens for each request
+	perSecond int64 // retries for each second
+	most      int64 // tokens
+
+	tokens atomic.Int64
+	filled atomic.Int64 // now up to which time has put its part in; 0: it has not begun
+}
+
+func newRetryBudget(r RetryBudget) *retryBudget {
+	if r.Percent == 0 {
+		return nil
+	}
+	b := &retryBudget{
+		share:     int64(r.Percent) * retryToken / 100,
+		perSecond: int64(r.MinPerSecond),
+		most:      (int64(r.MinPerSecond)*retryBurst + retryCredit) * retryToken,
+	}
+	b.tokens.Store(b.most)
+	return b
+}
+
+// deposit counts a request.
+func (b *retryBudget) deposit() { b.put(b.share) }
+
+func (b *retryBudget) put(n int64) {
+	for {
+		t := b.tokens.Load()
+		if t >= b.most || b.tokens.CompareAndSwap(t, min(t+n, b.most)) {
+			return
+		}
+	}
+}
+
+// withdraw takes a retry out, if there is one.
+func (b *retryBudget) withdraw(now int64) bool {
+	b.pass(now)
+	for {
+		t := b.tokens.Load()
+		if t < retryToken {
+			return false
+		}
+		if b.tokens.CompareAndSwap(t, t-retryToken) {
+			return true
+		}
+	}
+}
+
+// pass puts in what is due for the time since it did so last.
+func (b *retryBudget) pass(now int64) {
+	if b.perSecond == 0 {
+		return
+	}
+	last := b.filled.Load()
+	token := int64(time.Second) / (b.perSecond * retryToken) // nanoseconds
+	due := (now - last) / max(token, 1)
+	if due <= 0 || !b.filled.CompareAndSwap(last, last+due*max(token, 1)) {
+		return
+	}
+	b.put(min(due, b.most))
+}
