@@ -132,6 +132,7 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 		e.retiring.Done()
 	}
 	s.hold()
+	s.tellPlugins()
 	old := e.current.Swap(s)
 	change.Commit(node.Drain.Std())
 	e.env.Upstreams.SetLimits(poolLimits(&node.Limits))

@@ -40,6 +40,16 @@ func (in *instance) close(log *slog.Logger) {
 	}
 }
 
+// tellPlugins tells the instances that follow configurations that theirs is about
+// to serve.
+func (s *Snapshot) tellPlugins() {
+	for _, in := range s.plugins {
+		if f, ok := in.plugin.(plugins.Follower); ok {
+			f.Follow(s.Config)
+		}
+	}
+}
+
 // sharedLog is an access log that snapshots share.
 type sharedLog struct {
 	*telemetry.LineLog

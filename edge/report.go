@@ -2,11 +2,13 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/plugins"
 	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
@@ -62,16 +64,27 @@ func (e *Edge) reload(ctx context.Context, load func() (*config.Config, error)) 
 	return e.Apply(ctx, s)
 }
 
-// ReopenLogs opens the access log's file anew, after it was moved away.
+// ReopenLogs opens the access log's file anew, and those of plugins, after they
+// were moved away.
 func (e *Edge) ReopenLogs() error {
 	s := e.Current()
-	if s == nil || s.accessLog == nil {
+	if s == nil {
 		return nil
 	}
-	if err := s.accessLog.Reopen(); err != nil {
-		return fmt.Errorf("reopening the access log: %w", err)
+	var errs []error
+	if s.accessLog != nil {
+		if err := s.accessLog.Reopen(); err != nil {
+			errs = append(errs, fmt.Errorf("reopening the access log: %w", err))
+		}
 	}
-	return nil
+	for _, in := range s.plugins {
+		if r, ok := in.plugin.(plugins.Reopener); ok {
+			if err := r.Reopen(); err != nil {
+				errs = append(errs, fmt.Errorf("reopening the log of plugin %q (%s): %w", in.kind.Name, in.entity.ID, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 var _ telemetry.StatusSource = (*Edge)(nil)

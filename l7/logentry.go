@@ -67,8 +67,8 @@ func (x *Exchange) AppendLogEntry(b []byte) []byte {
 	if x.Consumer != nil {
 		b = append(b, `,"consumer":{"id":`...)
 		b = appendJSON(b, x.Consumer.ID.String())
-		b = append(append(b, `,"username":`...), jsonOrNull(x.Consumer.Username)...)
-		b = append(append(b, `,"custom_id":`...), jsonOrNull(x.Consumer.CustomID)...)
+		b = appendJSONOrNull(append(b, `,"username":`...), x.Consumer.Username)
+		b = appendJSONOrNull(append(b, `,"custom_id":`...), x.Consumer.CustomID)
 		b = append(b, '}')
 	}
 	b = append(b, `,"client_ip":`...)
@@ -125,34 +125,54 @@ func (x *Exchange) appendLogRequest(b []byte) []byte {
 // the request came in on.
 func (x *Exchange) appendLogURL(b []byte) []byte {
 	host, _ := splitAuthority(x.Req.Authority)
-	path := x.Req.Path
-	if x.Req.HasQuery {
-		path += "?" + x.Req.Query
+	b = append(append(append(b, '"'), x.Conn.Scheme()...), "://"...)
+	b = append(appendJSONText(b, host), ':')
+	b = append(b, x.Conn.LocalPort...)
+	return append(appendJSONTarget(b, x.Req.Path, x.Req.Query, x.Req.HasQuery), '"')
+}
+
+// appendJSONTarget appends path?query as a part of a JSON string.
+func appendJSONTarget(b []byte, path, query string, hasQuery bool) []byte {
+	b = appendJSONText(b, path)
+	if hasQuery {
+		b = appendJSONText(append(b, '?'), query)
 	}
-	return appendJSON(b, x.Conn.Scheme()+"://"+host+":"+x.Conn.LocalPort+path)
+	return b
 }
 
 func (x *Exchange) appendLogUpstreamURI(b []byte) []byte {
-	if x.Upstream.HasQuery {
-		return appendJSON(b, x.Upstream.Path+"?"+x.Upstream.Query)
+	u := &x.Upstream
+	return append(appendJSONTarget(append(b, '"'), u.Path, u.Query, u.HasQuery), '"')
+}
+
+// Latencies returns what the log entry tells, but for what it can be reckoned
+// from: the whole exchange, the time that was spent here before the upstream was
+// asked, or all if it was not, and the wait for the upstream's head, negative
+// without one. It is valid from a Log hook on.
+func (x *Exchange) Latencies() (request, kong, proxy time.Duration) {
+	request = time.Duration(x.ended - x.started)
+	if x.Proxied {
+		return request, time.Duration(x.forwarded - x.started), time.Duration(x.answered - x.forwarded)
 	}
-	return appendJSON(b, x.Upstream.Path)
+	return request, request, -1
 }
 
 // appendLatencies appends Kong's four figures in milliseconds: proxy is the
 // wait for the upstream's head (-1 without one), receive the rest, kong what
 // was spent here before.
 func (x *Exchange) appendLatencies(b []byte) []byte {
-	total := x.ended - x.started
-	kong, proxy, receive := total, int64(-int64(time.Millisecond)), int64(0)
-	if x.Proxied {
-		kong, proxy, receive = x.forwarded-x.started, x.answered-x.forwarded, x.ended-x.answered
+	request, kong, proxy := x.Latencies()
+	receive := time.Duration(0)
+	if proxy >= 0 {
+		receive = request - kong - proxy
+	} else {
+		proxy = -time.Millisecond
 	}
 	for _, l := range []struct {
 		name string
-		ns   int64
-	}{{`{"request":`, total}, {`,"kong":`, kong}, {`,"proxy":`, proxy}, {`,"receive":`, receive}} {
-		b = strconv.AppendInt(append(b, l.name...), l.ns/int64(time.Millisecond), 10)
+		d    time.Duration
+	}{{`{"request":`, request}, {`,"kong":`, kong}, {`,"proxy":`, proxy}, {`,"receive":`, receive}} {
+		b = strconv.AppendInt(append(b, l.name...), l.d.Milliseconds(), 10)
 	}
 	return append(b, '}')
 }
@@ -203,8 +223,7 @@ func appendLogHeader(b []byte, h *Header) []byte {
 			b = append(b, ',')
 		}
 		first = false
-		b = appendJSON(b, strings.ToLower(f.Name))
-		b = append(b, ':')
+		b = append(appendLowerJSON(b, f.Name), ':')
 		if f.ID == FieldAuthorization || f.ID == FieldProxyAuthorization {
 			b = append(b, `"REDACTED"`...)
 			continue
@@ -300,19 +319,36 @@ func unescapeQuery(s string) string {
 	return string(out)
 }
 
-func jsonOrNull(s string) []byte {
+func appendJSONOrNull(b []byte, s string) []byte {
 	if s == "" {
-		return []byte("null")
+		return append(b, "null"...)
 	}
-	return appendJSON(nil, s)
+	return appendJSON(b, s)
+}
+
+// appendLowerJSON appends s as a JSON string with ASCII letters in lower case,
+// which those of escapes are anyway.
+func appendLowerJSON(b []byte, s string) []byte {
+	from := len(b)
+	b = appendJSON(b, s)
+	for i := from; i < len(b); i++ {
+		if c := b[i]; 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return b
 }
 
 const hexDigits = "0123456789abcdef"
 
-// appendJSON appends s as a JSON string. Bytes that are not UTF-8 become
-// U+FFFD, so that a line is always valid JSON.
+// appendJSON appends s as a JSON string.
 func appendJSON(b []byte, s string) []byte {
-	b = append(b, '"')
+	return append(appendJSONText(append(b, '"'), s), '"')
+}
+
+// appendJSONText appends s as a part of a JSON string. Bytes that are not UTF-8
+// become U+FFFD, so that a line is always valid JSON.
+func appendJSONText(b []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -338,5 +374,5 @@ func appendJSON(b []byte, s string) []byte {
 		i++
 		start = i
 	}
-	return append(append(b, s[start:]...), '"')
+	return append(b, s[start:]...)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/config/schema"
 	"github.com/bulwark-edge/bulwark/telemetry"
 )
@@ -56,6 +57,15 @@ type Env struct {
 	Metrics *telemetry.Metrics // what the edge counts
 	State   *State             // what outlives a reload
 }
+
+// Reopener is an instance with a log file, which Reopen opens anew after it was
+// moved away. It is called when the access log is reopened, by any goroutine.
+type Reopener interface{ Reopen() error }
+
+// Follower is an instance that is told of every configuration, just before it
+// serves. Calls come one at a time and must be short: all requests still go to
+// the configuration before.
+type Follower interface{ Follow(cfg *config.Config) }
 
 // Kind is a plugin as the edge knows it. Define makes one.
 type Kind struct {

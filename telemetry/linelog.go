@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,20 +27,31 @@ const (
 	lineDelay = 100 * time.Millisecond
 )
 
-// LineCounters count the lines of access logs. They belong to Metrics, so that
-// they outlive a change of target.
+// LineCounters count the lines of logs. They belong to who outlives a change of
+// target, such as Metrics.
 type LineCounters struct {
 	Lines   Counter // taken into the buffer
 	Dropped Counter // lost: the buffer was full, the log closed, or the target refused them
 	Errors  Counter // failed writes to the target
 }
 
+// LineTarget says where lines go, and how errors speak of it.
+type LineTarget struct {
+	Path string
+	What string // "access log"
+	Hint string // what Path may be, for who reads that it cannot be opened
+	Mode uint32 // of a file that is created, before the umask
+
+	stdout bool
+}
+
 // LineLog carries finished lines to a file or to standard output. Write copies
 // a line into a bounded ring and never waits for the target; one goroutine,
 // started by OpenLineLog and joined by Close, empties the ring in batches.
 type LineLog struct {
-	target string
+	target LineTarget
 	count  *LineCounters
+	follow atomic.Int32 // how many want the path to be looked at
 	log    *slog.Logger
 	wake   chan struct{} // holds a token when the writer has something to look at
 	stop   chan struct{} // closed by Close
@@ -60,12 +72,22 @@ type LineLog struct {
 	torn    bool // that line will not be completed: a newline must come first
 	skip    bool // the last byte lost was inside a line: the rest of it must go too
 	failing bool // the last write failed, and the log was told so
+	astray  bool // the file was moved and the path cannot be opened, and the log was told so
 }
 
-// OpenLineLog opens target, which is Stdout or the path of a file to append to,
-// and starts the writer. Both count and log may be nil. The caller owns Close.
+// OpenLineLog opens the access log, which is Stdout or the path of a file to
+// append to, and starts the writer. Both count and log may be nil. The caller
+// owns Close.
 func OpenLineLog(target string, count *LineCounters, log *slog.Logger) (*LineLog, error) {
-	out, err := openSink(target)
+	return OpenLines(LineTarget{
+		Path: target, What: "access log", Mode: accessLogMode, stdout: target == Stdout,
+		Hint: `node.log.access is "stdout", "off" or a path that the process may write`,
+	}, count, log)
+}
+
+// OpenLines is OpenLineLog for any file of lines.
+func OpenLines(target LineTarget, count *LineCounters, log *slog.Logger) (*LineLog, error) {
+	out, err := openSink(&target)
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +112,18 @@ func OpenLineLog(target string, count *LineCounters, log *slog.Logger) (*LineLog
 	return l, nil
 }
 
-// Target returns what the log was opened with.
-func (l *LineLog) Target() string { return l.target }
+// Target returns the path, or Stdout, that the log was opened with.
+func (l *LineLog) Target() string { return l.target.Path }
+
+// Follow lets the writer look at the path before each batch, and open it anew
+// when the file was moved or removed, until it is told as often to leave off.
+func (l *LineLog) Follow(on bool) {
+	if on {
+		l.follow.Add(1)
+	} else {
+		l.follow.Add(-1)
+	}
+}
 
 // Write takes a copy of line, to which it adds a newline if there is none, and
 // reports whether there was room. It never waits for the target and does not
@@ -133,10 +165,10 @@ func (l *LineLog) Write(line []byte) bool {
 // now on, as log rotation wants it. On an error the old file serves on. On
 // standard output it does nothing.
 func (l *LineLog) Reopen() error {
-	if l.target == Stdout {
+	if l.target.stdout {
 		return nil
 	}
-	s, err := openSink(l.target)
+	s, err := openSink(&l.target)
 	if err != nil {
 		return err
 	}
@@ -181,7 +213,7 @@ func (l *LineLog) Close(ctx context.Context) error {
 	case <-l.done:
 	case <-t.C:
 	}
-	return fmt.Errorf("flushing access log %q: %w", l.target, context.Cause(ctx))
+	return fmt.Errorf("flushing %s %q: %w", l.target.What, l.target.Path, context.Cause(ctx))
 }
 
 // nudge leaves a token for the writer, unless one lies there already.
@@ -236,6 +268,7 @@ func (l *LineLog) pending() (waiting int, swap bool) {
 // flush writes what the ring held when it was called, and changes the sink at
 // the byte where Reopen wants it.
 func (l *LineLog) flush() {
+	l.chase()
 	left, _ := l.pending()
 	for {
 		l.mu.Lock()
@@ -260,6 +293,26 @@ func (l *LineLog) flush() {
 		l.release(len(chunk))
 		left -= len(chunk)
 	}
+}
+
+// chase opens the path anew if the file has been moved, and Follow wants that.
+// It is called between lines, unless one was cut.
+func (l *LineLog) chase() {
+	if l.follow.Load() <= 0 || l.inside || !l.out.moved() {
+		return
+	}
+	fresh, err := openSink(&l.target)
+	if err != nil {
+		l.count.Errors.Inc()
+		if !l.astray {
+			l.log.Error("writing on to the old file", "log", l.target.What, "error", err)
+		}
+		l.astray = true
+		return
+	}
+	old := l.out
+	l.out, l.torn, l.astray = fresh, false, false
+	l.report(old.close())
 }
 
 // release gives n bytes at the ring's start back to Write.
@@ -303,7 +356,7 @@ func (l *LineLog) put(chunk []byte) {
 	}
 	if l.failing && n > 0 {
 		l.failing = false
-		l.log.Info("access log is written again", "target", l.target)
+		l.log.Info("log is written again", "log", l.target.What, "target", l.target.Path)
 	}
 }
 
@@ -322,7 +375,7 @@ func (l *LineLog) report(err error) {
 	}
 	l.count.Errors.Inc()
 	if !l.failing {
-		l.log.Error("access log lines are being lost", "target", l.target, "error", err)
+		l.log.Error("log lines are being lost", "log", l.target.What, "target", l.target.Path, "error", err)
 	}
 	l.failing = true
 }

@@ -365,7 +365,7 @@ func TestLineLogMendsACutLine(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			path, r := fifo(t)
-			out, err := openSink(path)
+			out, err := openSink(&LineTarget{Path: path, What: "access log", Mode: accessLogMode})
 			if err != nil {
 				t.Fatal(err)
 			}

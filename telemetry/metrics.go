@@ -99,6 +99,7 @@ type Metrics struct {
 
 	mu        sync.Mutex
 	listeners map[string]*Listener
+	guests    map[*guest]struct{} // what Register has added
 	hash      string
 	loaded    time.Time
 }
@@ -111,8 +112,12 @@ func NewMetrics(o Options) *Metrics {
 		version:        o.Version,
 		revision:       buildRevision(),
 		listeners:      make(map[string]*Listener),
+		guests:         make(map[*guest]struct{}),
 	}
 }
+
+// Version returns Bulwark's version.
+func (m *Metrics) Version() string { return m.version }
 
 // Listener returns the counters of the listener name, the same for every call.
 // It takes a lock: it is asked once when a listener opens, not per connection.

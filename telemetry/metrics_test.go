@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // scrape returns what /metrics answers.
@@ -161,5 +162,34 @@ func TestConnections(t *testing.T) {
 	want := ServerStatus{Active: 4, Accepted: 7, Handled: 6, Reading: 1, Writing: 2, Waiting: 1, TotalRequests: 3}
 	if diff := cmp.Diff(want, m.Connections()); diff != "" {
 		t.Errorf("Connections (-want +got):\n%s", diff)
+	}
+}
+
+// TestRegister adds a collector to a running scrape and removes it.
+func TestRegister(t *testing.T) {
+	m := NewMetrics(Options{})
+	handler := m.Handler()
+	look := func() string {
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		return rec.Body.String()
+	}
+	gauge := func(name string) prometheus.Collector {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: "A guest."})
+		g.Set(3)
+		return g
+	}
+	removeOne, removeTwo := m.Register(gauge("guest_one")), m.Register(gauge("guest_two"))
+	if text := look(); !strings.Contains(text, "\nguest_one 3\n") || !strings.Contains(text, "\nguest_two 3\n") {
+		t.Error("what was registered is not there")
+	}
+	removeOne()
+	removeOne() // a second time does nothing
+	if text := look(); strings.Contains(text, "guest_one") || !strings.Contains(text, "\nguest_two 3\n") {
+		t.Error("what was removed is still there, or the other is gone too")
+	}
+	removeTwo()
+	if text := look(); strings.Contains(text, "guest_") || !strings.Contains(text, "bulwark_panics_total") {
+		t.Error("what was removed is still there, or what is ours is gone")
 	}
 }

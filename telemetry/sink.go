@@ -17,9 +17,9 @@ const (
 	// blocking: PIPE_BUF of pipe(7).
 	pipeChunkBytes = 4096
 
-	// logFileMode lets the owner write and the group, which log shippers run
+	// accessLogMode lets the owner write and the group, which log shippers run
 	// under, read.
-	logFileMode = 0o640
+	accessLogMode = 0o640
 )
 
 var errSinkAborted = errors.New("the reader is too slow")
@@ -29,29 +29,43 @@ var errSinkAborted = errors.New("the reader is too slow")
 // shared with whoever else holds it) and must still not hold up Close.
 type sink struct {
 	fd      int
+	what    string // as errors call it
 	name    string
 	regular bool // a file on disk: any size may be written, and poll says nothing
 	owned   bool // close closes it; never true for standard output
+
+	device, inode uint64 // what was opened
 }
 
-// openSink opens Stdout or a path for appending.
-func openSink(target string) (*sink, error) {
-	s := &sink{fd: unix.Stdout, name: target}
-	if target != Stdout {
+// openSink opens a target for appending.
+func openSink(t *LineTarget) (*sink, error) {
+	s := &sink{fd: unix.Stdout, what: t.What, name: t.Path}
+	if !t.stdout {
 		// O_NONBLOCK so that a FIFO without a reader is an error, not a wait.
 		const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_CLOEXEC | unix.O_NOCTTY | unix.O_NONBLOCK
-		fd, err := ignoringEINTR(func() (int, error) { return unix.Open(target, flags, logFileMode) })
+		fd, err := ignoringEINTR(func() (int, error) { return unix.Open(t.Path, flags, t.Mode) })
 		if err != nil {
-			return nil, fmt.Errorf("opening access log %q: %w (node.log.access is %q, \"off\" or a path that the process may write)", target, err, Stdout)
+			return nil, fmt.Errorf("opening %s %q: %w (%s)", t.What, t.Path, err, t.Hint)
 		}
 		s.fd, s.owned = fd, true
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(s.fd, &st); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening access log %q: %w", target, err), s.close())
+		return nil, errors.Join(fmt.Errorf("opening %s %q: %w", t.What, t.Path, err), s.close())
 	}
 	s.regular = st.Mode&unix.S_IFMT == unix.S_IFREG
+	s.device, s.inode = uint64(st.Dev), st.Ino
 	return s, nil
+}
+
+// moved reports whether the sink's path does not lead to it any more.
+func (s *sink) moved() bool {
+	if !s.owned {
+		return false
+	}
+	var st unix.Stat_t
+	_, err := ignoringEINTR(func() (int, error) { return 0, unix.Stat(s.name, &st) })
+	return err != nil || uint64(st.Dev) != s.device || st.Ino != s.inode
 }
 
 // write writes all of p unless it fails or abort closes, and returns how much
@@ -69,7 +83,7 @@ func (s *sink) write(p []byte, abort <-chan struct{}) (int, error) {
 		n, err := unix.Write(s.fd, p[done:done+size])
 		done += max(n, 0)
 		if err != nil && err != unix.EINTR && err != unix.EAGAIN {
-			return done, fmt.Errorf("writing access log %q: %w", s.name, err)
+			return done, fmt.Errorf("writing %s %q: %w", s.what, s.name, err)
 		}
 	}
 	return done, nil
@@ -82,14 +96,14 @@ func (s *sink) waitWritable(abort <-chan struct{}) error {
 		fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}
 		n, err := unix.Poll(fds, int(sinkPoll/time.Millisecond))
 		if err != nil && err != unix.EINTR {
-			return fmt.Errorf("polling access log %q: %w", s.name, err)
+			return fmt.Errorf("polling %s %q: %w", s.what, s.name, err)
 		}
 		if n > 0 {
 			return nil
 		}
 		select {
 		case <-abort:
-			return fmt.Errorf("writing access log %q: %w", s.name, errSinkAborted)
+			return fmt.Errorf("writing %s %q: %w", s.what, s.name, errSinkAborted)
 		default:
 		}
 	}
@@ -100,7 +114,7 @@ func (s *sink) close() error {
 		return nil
 	}
 	if err := unix.Close(s.fd); err != nil {
-		return fmt.Errorf("closing access log %q: %w", s.name, err)
+		return fmt.Errorf("closing %s %q: %w", s.what, s.name, err)
 	}
 	return nil
 }

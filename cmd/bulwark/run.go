@@ -39,7 +39,7 @@ func runCommand() *cobra.Command {
 		Long: `Serve traffic by a configuration file.
 
 SIGHUP, or a change of the file, loads it anew; a file with errors changes
-nothing. SIGUSR1 reopens the access log. SIGTERM and SIGINT drain open
+nothing. SIGUSR1 reopens the log files. SIGTERM and SIGINT drain open
 exchanges within node.drain; a second one ends at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

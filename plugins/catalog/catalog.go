@@ -5,8 +5,14 @@ package catalog
 import (
 	"github.com/bulwark-edge/bulwark/config/schema"
 	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/plugins/botdetection"
 	"github.com/bulwark-edge/bulwark/plugins/correlationid"
+	"github.com/bulwark-edge/bulwark/plugins/cors"
+	"github.com/bulwark-edge/bulwark/plugins/filelog"
 	"github.com/bulwark-edge/bulwark/plugins/iprestriction"
+	"github.com/bulwark-edge/bulwark/plugins/prometheus"
+	"github.com/bulwark-edge/bulwark/plugins/redirect"
+	"github.com/bulwark-edge/bulwark/plugins/requestsizelimiting"
 	"github.com/bulwark-edge/bulwark/plugins/requesttermination"
 )
 
@@ -14,7 +20,13 @@ import (
 func All() Catalog {
 	return Catalog{
 		correlationid.Kind(),
+		botdetection.Kind(),
 		iprestriction.Kind(),
+		cors.Kind(),
+		requestsizelimiting.Kind(),
+		redirect.Kind(),
+		prometheus.Kind(),
+		filelog.Kind(),
 		requesttermination.Kind(),
 	}
 }

@@ -43,7 +43,10 @@ func TestCatalog(t *testing.T) {
 // that may answer, addresses before answers.
 func TestOrder(t *testing.T) {
 	names := All().Names()
-	want := []string{"correlation-id", "ip-restriction", "request-termination"}
+	want := []string{
+		"correlation-id", "bot-detection", "ip-restriction", "cors", "request-size-limiting", "redirect",
+		"prometheus", "file-log", "request-termination",
+	}
 	at := -1
 	for _, name := range want {
 		i := slices.Index(names, name)

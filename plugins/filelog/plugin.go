@@ -1,0 +1,68 @@
+package filelog
+
+import (
+	"io"
+
+	"github.com/bulwark-edge/bulwark/internal/buf"
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/plugins"
+)
+
+var (
+	_ l7.LogHook       = (*Plugin)(nil)
+	_ plugins.Reopener = (*Plugin)(nil)
+	_ io.Closer        = (*Plugin)(nil)
+)
+
+// Kind returns the kind.
+func Kind() plugins.Kind {
+	return plugins.Define(plugins.Spec[Config]{
+		Name: "file-log", Scopes: plugins.Anywhere, Speaks: plugins.HTTP, New: New,
+	})
+}
+
+// maxLine bounds a line, in bytes, as that of the access log.
+const maxLine = 256 << 10
+
+// Plugin is an instance.
+type Plugin struct {
+	files  *files
+	file   *file
+	follow bool
+}
+
+// New opens the file, or shares it with who has it open.
+func New(cfg Config, env plugins.Env) (any, error) {
+	p := &Plugin{files: filesOf(env), follow: cfg.Reopen}
+	var err error
+	if p.file, err = p.files.use(cfg.Path); err != nil {
+		return nil, err
+	}
+	if p.follow {
+		p.file.Follow(true)
+	}
+	return p, nil
+}
+
+// Log hands the exchange's entry to the file.
+func (p *Plugin) Log(x *l7.Exchange) {
+	b := buf.Get(buf.Medium)
+	defer b.Put()
+	line := x.AppendLogEntry(b.B[:0])
+	if len(line) >= maxLine {
+		p.files.count.Dropped.Inc()
+		return
+	}
+	p.file.Write(append(line, '\n'))
+}
+
+// Reopen opens the path anew.
+func (p *Plugin) Reopen() error { return p.file.Reopen() }
+
+// Close leaves the file to its other users.
+func (p *Plugin) Close() error {
+	if p.follow {
+		p.file.Follow(false)
+	}
+	return p.files.leave(p.file.Target())
+}

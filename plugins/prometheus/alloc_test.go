@@ -1,0 +1,29 @@
+//go:build !race
+
+package prometheus_test
+
+import (
+	"testing"
+
+	"github.com/bulwark-edge/bulwark/internal/testkit"
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/plugins/prometheus"
+)
+
+func TestAllocations(t *testing.T) {
+	p := newPlugin(t, prometheus.Config{StatusCodeMetrics: true, LatencyMetrics: true, BandwidthMetrics: true, PerConsumer: true}, newEnv())
+	rig := testkit.NewRig(t, p)
+	rig.Consumer = consumer(1, "ann")
+	if n := rig.Extra(t, nil, "GET", "/", func(*l7.Exchange) {}); n > 0 {
+		t.Errorf("%v allocations more than without the plugin", n)
+	}
+}
+
+func BenchmarkLog(b *testing.B) {
+	p := newPlugin(b, prometheus.Config{StatusCodeMetrics: true, LatencyMetrics: true, BandwidthMetrics: true}, newEnv())
+	rig := testkit.NewRig(b, p)
+	b.ReportAllocs()
+	for b.Loop() {
+		rig.Serve("GET", "/")
+	}
+}
