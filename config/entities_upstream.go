@@ -41,31 +41,31 @@ type Healthchecks struct {
 
 // ActiveCheck is a probe that the edge sends.
 type ActiveCheck struct {
-	Type                   string              `json:"type" default:"http" enum:"tcp,http,https,grpc,grpcs" doc:"Kind of probe."`
-	Timeout                schema.Seconds      `json:"timeout" default:"1" min:"0" max:"65535" doc:"Seconds a probe may take."`
-	Concurrency            int                 `json:"concurrency" default:"10" min:"1" max:"2147483648" doc:"Probes in flight at once."`
+	Type                   string              `json:"type" default:"http" enum:"tcp,http,https,grpc,grpcs" unserved:"grpc,grpcs" doc:"Kind of probe."`
+	Timeout                schema.Seconds      `json:"timeout" default:"1" min:"0" max:"65535" doc:"Seconds a probe may take from its start to its verdict; 0 means 60."`
+	Concurrency            int                 `json:"concurrency" default:"10" min:"1" max:"2147483648" doc:"Probes of this upstream in flight at once; never more than 256 of all upstreams together."`
 	HTTPPath               string              `json:"http_path" default:"/" check:"path" doc:"Path of an HTTP probe."`
-	HTTPSSNI               string              `json:"https_sni" check:"sni" doc:"Server name of an HTTPS probe."`
-	HTTPSVerifyCertificate bool                `json:"https_verify_certificate" default:"true" doc:"Whether an HTTPS probe verifies the certificate."`
-	Headers                map[string][]string `json:"headers" keys:"header_name" doc:"Header fields of an HTTP probe."`
+	HTTPSSNI               string              `json:"https_sni" check:"sni" doc:"Server name of an HTTPS probe; null means the host name of the target."`
+	HTTPSVerifyCertificate bool                `json:"https_verify_certificate" default:"true" doc:"Whether an HTTPS probe verifies the certificate, against the system's authorities and the ca_certificates of the services that use the upstream."`
+	Headers                map[string][]string `json:"headers" keys:"header_name" check:"field_value" doc:"Header fields of an HTTP probe, without those that say how a message is framed."`
 	Healthy                ActiveHealthy       `json:"healthy" doc:"When a target becomes healthy."`
 	Unhealthy              ActiveUnhealthy     `json:"unhealthy" doc:"When a target becomes unhealthy."`
 }
 
 // ActiveHealthy says when probes make a target healthy.
 type ActiveHealthy struct {
-	Interval     schema.Seconds `json:"interval" default:"0" min:"0" max:"65535" unserved:"true" doc:"Seconds between probes of healthy targets; 0 means none."`
+	Interval     schema.Seconds `json:"interval" default:"0" min:"0" max:"65535" doc:"Seconds between probes of a healthy target; 0 means none."`
 	HTTPStatuses []int          `json:"http_statuses" default:"[200, 302]" min:"100" max:"999" doc:"Statuses that count as a success."`
-	Successes    int            `json:"successes" default:"0" min:"0" max:"255" unserved:"true" doc:"Successes that make a target healthy; 0 means never."`
+	Successes    int            `json:"successes" default:"0" min:"0" max:"255" doc:"Successes that make a target healthy; 0 means never."`
 }
 
 // ActiveUnhealthy says when probes make a target unhealthy.
 type ActiveUnhealthy struct {
-	Interval     schema.Seconds `json:"interval" default:"0" min:"0" max:"65535" unserved:"true" doc:"Seconds between probes of unhealthy targets; 0 means none."`
+	Interval     schema.Seconds `json:"interval" default:"0" min:"0" max:"65535" doc:"Seconds between probes of an unhealthy target; 0 means none: such a target then gets no traffic until the checks are changed or the process is started anew."`
 	HTTPStatuses []int          `json:"http_statuses" default:"[429, 404, 500, 501, 502, 503, 504, 505]" min:"100" max:"999" doc:"Statuses that count as a failure."`
-	TCPFailures  int            `json:"tcp_failures" default:"0" min:"0" max:"255" unserved:"true" doc:"Connection failures that make a target unhealthy; 0 means never."`
-	Timeouts     int            `json:"timeouts" default:"0" min:"0" max:"255" unserved:"true" doc:"Timeouts that make a target unhealthy; 0 means never."`
-	HTTPFailures int            `json:"http_failures" default:"0" min:"0" max:"255" unserved:"true" doc:"Failures by status that make a target unhealthy; 0 means never."`
+	TCPFailures  int            `json:"tcp_failures" default:"0" min:"0" max:"255" doc:"Connection failures that make a target unhealthy; 0 means never."`
+	Timeouts     int            `json:"timeouts" default:"0" min:"0" max:"255" doc:"Timeouts that make a target unhealthy; 0 means never."`
+	HTTPFailures int            `json:"http_failures" default:"0" min:"0" max:"255" doc:"Failures by status that make a target unhealthy; 0 means never."`
 }
 
 // PassiveCheck judges targets by the traffic itself.

@@ -214,6 +214,17 @@ func TestRules(t *testing.T) {
 			"2:84: upstreams[0].hash_on_cookie_path: a cookie's path has no semicolon (found \"/;Domain=b\")",
 		}},
 		{"health checks by default", "upstreams: [{name: a, healthchecks: {active: {unhealthy: {interval: 0}}, passive: {type: grpc}}}]", nil},
+		{"health check by probes", "upstreams: [{name: a, healthchecks: {active: {type: tcp, timeout: 0.5, headers: {Host: [b], X-A: [c, d]}, healthy: {interval: 0.2, successes: 1}, unhealthy: {interval: 5, tcp_failures: 1, timeouts: 2, http_failures: 3}}}}]", nil},
+		{"health check of grpc", "upstreams: [{name: a, healthchecks: {active: {type: grpc}}}]", []string{
+			"2:53: upstreams[0].healthchecks.active.type: not served by this version of Bulwark (found \"grpc\"; expected tcp or http or https)",
+		}},
+		{"health check with fields that break out", "upstreams: [{name: a, healthchecks: {active: {headers: {'X:': [a], X: [\"a\\r\\nb\"]}}}}]", []string{
+			"2:57: upstreams[0].healthchecks.active.headers[\"X:\"]: bad header name 'X:', allowed characters are A-Z, a-z, 0-9, '_', and '-' (found \"X:\")",
+			"2:72: upstreams[0].healthchecks.active.headers.X[0]: invalid header value \"a\\r\\nb\" (found \"a\\r\\nb\"; expected text without control characters and without space at its ends)",
+		}},
+		{"health check with framing", "upstreams: [{name: a, healthchecks: {active: {headers: {content-Length: ['5']}}}}]", []string{
+			"2:73: upstreams[0].healthchecks.active.headers.content-Length: a probe has no content and closes its connection (found a list; expected a field other than Connection, Content-Length, Transfer-Encoding, Upgrade and Expect)",
+		}},
 
 		{"plugin protocols", "routes: [{name: r, protocols: [https], paths: [/], plugins: [{name: echo, protocols: [http]}]}]", []string{
 			"2:86: routes[0].plugins[0].protocols: must match the associated route's protocols",

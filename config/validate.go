@@ -15,6 +15,7 @@ var (
 	_ schema.Validator = (*Service)(nil)
 	_ schema.Validator = (*Route)(nil)
 	_ schema.Validator = (*Target)(nil)
+	_ schema.Validator = (*ActiveCheck)(nil)
 	_ schema.Validator = (*Consumer)(nil)
 	_ schema.Validator = (*Plugin)(nil)
 	_ schema.Validator = (*Certificate)(nil)
@@ -140,6 +141,16 @@ func (t *Target) Validate(*schema.Report) {
 		h.Port, h.HasPort = defaultTargetPort, true
 	}
 	t.Target, t.host, t.port = h.String(), h.Name, h.Port
+}
+
+// Validate checks that the header fields of a probe leave its framing alone.
+func (c *ActiveCheck) Validate(r *schema.Report) {
+	for name := range c.Headers {
+		switch strings.ToLower(name) {
+		case "connection", "content-length", "transfer-encoding", "upgrade", "expect":
+			r.Expect("a probe has no content and closes its connection", "a field other than Connection, Content-Length, Transfer-Encoding, Upgrade and Expect", "headers", name)
+		}
+	}
 }
 
 // Validate checks that the consumer has a name.

@@ -78,6 +78,9 @@ func (c *compiler) compile() error {
 	if err := c.buildServices(); err != nil {
 		return err
 	}
+	if err := c.buildGroups(); err != nil {
+		return err
+	}
 	routes, err := c.buildRoutes()
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/tls/certs"
 	"github.com/bulwark-edge/bulwark/upstream"
+	"github.com/bulwark-edge/bulwark/upstream/health"
 )
 
 // Options are what an Edge is made of.
@@ -41,6 +42,7 @@ type Edge struct {
 	listeners *listeners.Set
 	http      *h1.Server
 	current   atomic.Pointer[Snapshot]
+	health    *health.Set
 	stop      context.CancelFunc
 	work      sync.WaitGroup // the janitor
 
@@ -76,6 +78,8 @@ func New(o Options) (*Edge, error) {
 	}
 	e.http = &h1.Server{Acquire: e.acquire, Metrics: m, Log: o.Log}
 	e.listeners = listeners.NewSet(e, m, o.Log)
+	e.health = health.NewSet(o.Log)
+	m.SetUpstreams(e.Upstreams)
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.env.Upstreams = upstream.NewSet()
@@ -136,6 +140,7 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 	old := e.current.Swap(s)
 	change.Commit(node.Drain.Std())
 	e.env.Upstreams.SetLimits(poolLimits(&node.Limits))
+	e.health.Use(s.checks)
 	if e.level != nil {
 		e.level.Set(logLevel(node.Log.Level))
 	}
@@ -229,6 +234,7 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 		s.release()
 	}
 	e.retiring.Wait()
+	e.health.Close()
 	e.stop()
 	e.work.Wait()
 	e.env.Upstreams.Close()

@@ -9,6 +9,7 @@ import (
 	"github.com/bulwark-edge/bulwark/l7/h1"
 	"github.com/bulwark-edge/bulwark/listeners"
 	"github.com/bulwark-edge/bulwark/upstream"
+	"github.com/bulwark-edge/bulwark/upstream/health"
 )
 
 // Snapshot is a configuration ready to serve. It is immutable but for the count
@@ -23,6 +24,8 @@ type Snapshot struct {
 	plugins   map[pluginKey]*instance
 	balancers map[string]*upstream.Balancer
 	accessLog *sharedLog
+	groups    []group       // the upstreams, by name
+	checks    []health.Spec // of those that are probed
 
 	edge   *Edge        // that it was applied to
 	users  atomic.Int64 // connections with exchanges, and one for being the current snapshot

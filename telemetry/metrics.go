@@ -102,6 +102,7 @@ type Metrics struct {
 	guests    map[*guest]struct{} // what Register has added
 	hash      string
 	loaded    time.Time
+	upstreams func() []UpstreamStatus // nil: none are told
 }
 
 // NewMetrics returns metrics at zero.
@@ -144,6 +145,14 @@ func (m *Metrics) SetConfig(hash string, loaded time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.hash, m.loaded = hash, loaded
+}
+
+// SetUpstreams lets each scrape tell what list returns: for every target one
+// address once. It is called by any number of goroutines.
+func (m *Metrics) SetUpstreams(list func() []UpstreamStatus) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.upstreams = list
 }
 
 // Connections sums all listeners, in the shape /status tells it.

@@ -51,6 +51,7 @@ func filled() *Metrics {
 	m.AccessLog.Dropped.Add(4)
 	m.ConfigReloadErrors.Inc()
 	m.SetConfig("0123456789abcdef0123456789abcdef", time.UnixMilli(1_700_000_000_250))
+	m.SetUpstreams(func() []UpstreamStatus { return []UpstreamStatus{twoTargets()} })
 	return m
 }
 
@@ -107,7 +108,7 @@ func TestMetricNames(t *testing.T) {
 	grammar := regexp.MustCompile(`^bulwark(_[a-z]+)+$`)
 	unit := map[string]*regexp.Regexp{
 		"counter":   regexp.MustCompile(`_total$`),
-		"gauge":     regexp.MustCompile(`_(active|info|seconds|bytes)$`),
+		"gauge":     regexp.MustCompile(`_(active|info|seconds|bytes|health|addresses)$`),
 		"histogram": regexp.MustCompile(`_(seconds|bytes)$`),
 	}
 	own := 0

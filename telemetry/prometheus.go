@@ -43,6 +43,7 @@ type collector struct {
 	tries, refusedTries, connects, upstreamErrors               *prometheus.Desc
 	lines, dropped, writeErrors                                 *prometheus.Desc
 	reloads, config, loaded, build, panics                      *prometheus.Desc
+	health, omitted                                             *prometheus.Desc
 }
 
 func newCollector(m *Metrics) *collector {
@@ -69,6 +70,8 @@ func newCollector(m *Metrics) *collector {
 		loaded:         desc("bulwark_config_loaded_timestamp_seconds", "When the serving configuration was swapped in."),
 		build:          desc("bulwark_build_info", "The binary that runs.", "version", "revision", "go_version"),
 		panics:         desc("bulwark_panics_total", "Panics recovered at the border of a connection or an exchange."),
+		health:         desc("bulwark_upstream_target_health", "1 for the state that an address of a target is in, 0 for the others.", "upstream", "target", "address", "state"),
+		omitted:        desc("bulwark_upstream_omitted_addresses", "Addresses of targets beyond the bound of bulwark_upstream_target_health."),
 	}
 }
 
@@ -79,6 +82,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		c.tries, c.refusedTries, c.connects, c.upstreamErrors,
 		c.lines, c.dropped, c.writeErrors,
 		c.reloads, c.config, c.loaded, c.build, c.panics,
+		c.health, c.omitted,
 	} {
 		ch <- d
 	}
@@ -99,7 +103,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for name, l := range m.listeners {
 		listeners[name] = l
 	}
-	hash, loaded := m.hash, m.loaded
+	hash, loaded, upstreams := m.hash, m.loaded, m.upstreams
 	m.mu.Unlock()
 
 	for name, l := range listeners {
@@ -137,6 +141,46 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.config, 1, hash)
 		gauge(c.loaded, seconds(loaded))
 	}
+	if upstreams != nil {
+		c.collectHealth(gauge, upstreams())
+	}
+}
+
+// collectHealth sends the state of every address, or of a target that has none.
+func (c *collector) collectHealth(gauge func(*prometheus.Desc, float64, ...string), upstreams []UpstreamStatus) {
+	type series struct{ upstream, target, address string }
+	sent := make(map[series]bool) // one that is sent twice spoils the whole scrape
+	omitted := 0
+	send := func(upstream, target, address string, now Health) {
+		key := series{upstream, target, address}
+		switch {
+		case sent[key]:
+			return
+		case len(sent) == maxTargetSeries:
+			omitted++
+			return
+		}
+		sent[key] = true
+		for h, label := range healthLabels {
+			v := 0.0
+			if Health(h) == now {
+				v = 1
+			}
+			gauge(c.health, v, upstream, target, address, label)
+		}
+	}
+	for i := range upstreams {
+		for j := range upstreams[i].Targets {
+			t := &upstreams[i].Targets[j]
+			for _, a := range t.Addresses {
+				send(upstreams[i].Name, t.name(), a.Address.String(), a.Health)
+			}
+			if len(t.Addresses) == 0 {
+				send(upstreams[i].Name, t.name(), "", t.Health)
+			}
+		}
+	}
+	gauge(c.omitted, float64(omitted))
 }
 
 // metric returns the histogram as Prometheus wants it: each bucket counts all

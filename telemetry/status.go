@@ -11,6 +11,7 @@ import (
 // called by any number of goroutines and return at once.
 type StatusSource interface {
 	Status() Status
+	Upstreams() []UpstreamStatus // in a stable order
 }
 
 // Status is one look at the edge.
@@ -73,6 +74,8 @@ type bulwarkBody struct {
 	Version  string     `json:"version"`
 	Draining bool       `json:"draining"`
 	Config   configBody `json:"config"`
+
+	Upstreams upstreamsBody `json:"upstreams"`
 }
 
 type configBody struct {
@@ -89,8 +92,8 @@ type messageBody struct {
 // emptyConfigHash is what Kong says before any configuration is loaded.
 const emptyConfigHash = "00000000000000000000000000000000"
 
-// StatusHandler answers GET and HEAD on /status, /status/ready and /metrics,
-// and everything else with 404 or 405 in Kong's shape. The handler scrape, that
+// StatusHandler answers GET and HEAD on /status, /status/ready, /metrics and
+// /upstreams/{name}/health, and everything else with 404 or 405 in Kong's shape. The handler scrape, that
 // of Metrics, serves /metrics.
 func StatusHandler(src StatusSource, scrape http.Handler, version string) http.Handler {
 	mux := http.NewServeMux()
@@ -99,7 +102,9 @@ func StatusHandler(src StatusSource, scrape http.Handler, version string) http.H
 		mux.Handle(path+"/{$}", reading(h)) // Kong accepts one trailing slash
 	}
 	handle("/status", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, describe(src.Status(), version))
+		b := describe(src.Status(), version)
+		b.Bulwark.Upstreams = describeUpstreams(src.Upstreams())
+		writeJSON(w, http.StatusOK, b)
 	})
 	handle("/status/ready", func(w http.ResponseWriter, _ *http.Request) {
 		s := src.Status()
@@ -113,6 +118,7 @@ func StatusHandler(src StatusSource, scrape http.Handler, version string) http.H
 		}
 	})
 	handle("/metrics", scrape.ServeHTTP)
+	handle("/upstreams/{upstream}/health", serveHealth(src))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, messageBody{"Not found"})
 	})

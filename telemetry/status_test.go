@@ -21,6 +21,8 @@ type fixed Status
 
 func (f fixed) Status() Status { return Status(f) }
 
+func (fixed) Upstreams() []UpstreamStatus { return nil }
+
 // metricsStub stands for the handler of Metrics.
 var metricsStub = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "metrics\n")
@@ -42,7 +44,8 @@ func TestStatusAnswer(t *testing.T) {
 				"database": {"reachable": true},
 				"configuration_hash": "00000000000000000000000000000000",
 				"bulwark": {"version": "1.2.3", "draining": false, "config": {
-					"hash": "00000000000000000000000000000000", "loaded_at": null, "last_error": null, "last_error_at": null}}
+					"hash": "00000000000000000000000000000000", "loaded_at": null, "last_error": null, "last_error_at": null},
+					"upstreams": {"list": [], "omitted": 0}}
 			}`,
 		},
 		{
@@ -60,7 +63,8 @@ func TestStatusAnswer(t *testing.T) {
 				"configuration_hash": "0123456789abcdef0123456789abcdef",
 				"bulwark": {"version": "1.2.3", "draining": true, "config": {
 					"hash": "0123456789abcdef0123456789abcdef", "loaded_at": "2026-03-04T04:06:07Z",
-					"last_error": "line 3: a\nline 4: b", "last_error_at": "2026-03-04T05:06:07Z"}}
+					"last_error": "line 3: a\nline 4: b", "last_error_at": "2026-03-04T05:06:07Z"},
+					"upstreams": {"list": [], "omitted": 0}}
 			}`,
 		},
 	}

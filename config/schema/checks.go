@@ -25,6 +25,8 @@ func namedCheck(name string) func(string) *Problem {
 		return checkRouteHeader
 	case "header_value":
 		return checkHeaderValue
+	case "field_value":
+		return checkFieldValue
 	case "path":
 		return checkPath
 	case "route_path":
@@ -112,6 +114,15 @@ func checkHeaderValue(s string) *Problem {
 		return checkRegex(expr)
 	}
 	return nil
+}
+
+// checkFieldValue holds a value that is sent against RFC 9110 section 5.5.
+func checkFieldValue(s string) *Problem {
+	visible := func(c byte) bool { return c >= ' ' && c != 0x7f || c == '\t' }
+	if every(s, visible) && strings.Trim(s, " \t") == s {
+		return nil
+	}
+	return &Problem{Reason: "invalid header value " + Quote(s), Expected: "text without control characters and without space at its ends"}
 }
 
 func checkRegex(s string) *Problem {

@@ -78,6 +78,10 @@ func TestChecks(t *testing.T) {
 		{"url", "//a", "missing scheme in url"},
 		{"url", "http://a b", `could not parse url. "http://a b": invalid character " " in host name`},
 		{"header_value", "~*a+", ""},
+		{"field_value", "a b\tc", ""},
+		{"field_value", "a\r\nX: b", `invalid header value "a\r\nX: b"`},
+		{"field_value", " a", `invalid header value " a"`},
+		{"field_value", "\x7f", `invalid header value "\x7f"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.check+" "+tt.value, func(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 )
 
 // Nginx is a real nginx as origin: it serves files from Root and takes uploads
-// by PUT. It may be stopped and started again on its port.
+// by PUT; /host tells the Host it was asked for, and /health is 500 while there
+// is a file named sick. It may be stopped and started again on its port.
 type Nginx struct {
 	Addr string // host:port
 	Root string
@@ -45,6 +46,10 @@ http {
 		root %[1]s/root;
 		location / { dav_methods PUT; }
 		location /host { return 200 "$http_host $http_x_forwarded_proto"; }
+		location /health {
+			if (-f $document_root/sick) { return 500; }
+			return 200;
+		}
 	}
 }
 `
@@ -100,13 +105,32 @@ func (n *Nginx) Start() {
 }
 
 // Stop stops nginx if it runs.
-func (n *Nginx) Stop() {
+func (n *Nginx) Stop() { n.end(syscall.SIGTERM) }
+
+// Kill ends nginx as a crash does: its kernel resets the connections.
+func (n *Nginx) Kill() { n.end(syscall.SIGKILL) }
+
+func (n *Nginx) end(by syscall.Signal) {
 	if n.cmd == nil {
 		return
 	}
-	_ = n.cmd.Process.Signal(syscall.SIGTERM)
-	_ = n.cmd.Wait() // the signal is its exit status
+	_ = n.cmd.Process.Signal(by)
+	_ = n.cmd.Process.Signal(syscall.SIGCONT) // it may be frozen
+	_ = n.cmd.Wait()                          // the signal is its exit status
 	n.cmd = nil
+}
+
+// Freeze lets nginx hang: the kernel still accepts connections for it.
+func (n *Nginx) Freeze() { n.signal(syscall.SIGSTOP) }
+
+// Thaw ends Freeze.
+func (n *Nginx) Thaw() { n.signal(syscall.SIGCONT) }
+
+func (n *Nginx) signal(s syscall.Signal) {
+	n.t.Helper()
+	if err := n.cmd.Process.Signal(s); err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // WriteFile puts a file where nginx serves it as /name.

@@ -1,0 +1,230 @@
+package telemetry
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// maxStatusAddresses bounds the addresses in one answer of the status listener,
+// and maxTargetSeries those in one answer to /metrics, where each has a series
+// for every state. What is left out is counted.
+const (
+	maxStatusAddresses = 1000
+	maxTargetSeries    = 2500
+)
+
+// Health is the state of a target or of one of its addresses.
+type Health uint8
+
+// The states, by Kong's names.
+const (
+	Healthy   Health = iota // gets traffic
+	Unhealthy               // gets none
+	ChecksOff               // gets traffic; no check runs for its upstream
+	DNSError                // its name has no address
+)
+
+// healthNames are Kong's words for the states, healthLabels those of the
+// metric's label.
+var (
+	healthNames  = [...]string{Healthy: "HEALTHY", Unhealthy: "UNHEALTHY", ChecksOff: "HEALTHCHECKS_OFF", DNSError: "DNS_ERROR"}
+	healthLabels = [...]string{Healthy: "healthy", Unhealthy: "unhealthy", ChecksOff: "healthchecks_off", DNSError: "dns_error"}
+)
+
+// String returns Kong's name of the state.
+func (h Health) String() string { return healthNames[h] }
+
+// MarshalText writes Kong's name of the state.
+func (h Health) MarshalText() ([]byte, error) { return []byte(healthNames[h]), nil }
+
+// UpstreamStatus is one look at an upstream.
+type UpstreamStatus struct {
+	ID        string
+	Name      string
+	Algorithm string
+	Health    Health // Unhealthy: it answers no request at all
+	Targets   []TargetStatus
+}
+
+// TargetStatus is one look at a target.
+type TargetStatus struct {
+	ID        string
+	Host      string
+	Port      uint16
+	Weight    int
+	Health    Health // Healthy if one address is
+	Error     string // why its name has no address
+	Addresses []AddressStatus
+}
+
+// AddressStatus is one look at an address of a target.
+type AddressStatus struct {
+	Address netip.AddrPort
+	Weight  float64 // its part of the target's
+	Health  Health
+	Open    int64     // tries under way; -1: they are not counted
+	Since   time.Time // when its health changed last; zero: it never did
+	Reason  string    // why
+}
+
+// upstreamsBody is what /status tells of the upstreams.
+type upstreamsBody struct {
+	List    []upstreamBody `json:"list"`
+	Omitted int            `json:"omitted"` // addresses that are not shown
+}
+
+type upstreamBody struct {
+	ID        string       `json:"id"`
+	Name      string       `json:"name"`
+	Algorithm string       `json:"algorithm"`
+	Health    Health       `json:"health"`
+	Targets   []targetBody `json:"targets"`
+}
+
+type targetBody struct {
+	Target    string        `json:"target"`
+	Weight    int           `json:"weight"`
+	Health    Health        `json:"health"`
+	Error     string        `json:"error,omitempty"`
+	Addresses []addressBody `json:"addresses"`
+}
+
+type addressBody struct {
+	Address netip.AddrPort `json:"address"`
+	Weight  float64        `json:"weight"`
+	Health  Health         `json:"health"`
+	Open    *int64         `json:"open"` // null: not counted
+	Since   *time.Time     `json:"since"`
+	Reason  string         `json:"last_reason,omitempty"`
+}
+
+// describeUpstreams shows upstreams until their addresses exceed the bound. A
+// target without one counts like an address.
+func describeUpstreams(all []UpstreamStatus) upstreamsBody {
+	b := upstreamsBody{List: []upstreamBody{}}
+	left := maxStatusAddresses
+	for i := range all {
+		u := &all[i]
+		if left <= 0 {
+			for j := range u.Targets {
+				b.Omitted += max(1, len(u.Targets[j].Addresses))
+			}
+			continue
+		}
+		left-- // for the upstream itself
+		ub := upstreamBody{ID: u.ID, Name: u.Name, Algorithm: u.Algorithm, Health: u.Health, Targets: []targetBody{}}
+		for j := range u.Targets {
+			t := &u.Targets[j]
+			if left <= 0 {
+				b.Omitted += max(1, len(t.Addresses))
+				continue
+			}
+			shown := t.Addresses[:min(left, len(t.Addresses))]
+			left -= max(1, len(shown))
+			b.Omitted += len(t.Addresses) - len(shown)
+			ub.Targets = append(ub.Targets, describeTarget(t, shown))
+		}
+		b.List = append(b.List, ub)
+	}
+	return b
+}
+
+func describeTarget(t *TargetStatus, shown []AddressStatus) targetBody {
+	b := targetBody{Target: t.name(), Weight: t.Weight, Health: t.Health, Error: t.Error, Addresses: []addressBody{}}
+	for _, a := range shown {
+		ab := addressBody{Address: a.Address, Weight: a.Weight, Health: a.Health, Since: known(a.Since), Reason: a.Reason}
+		if a.Open >= 0 {
+			ab.Open = &a.Open
+		}
+		b.Addresses = append(b.Addresses, ab)
+	}
+	return b
+}
+
+// name returns the target as it is configured.
+func (t *TargetStatus) name() string { return net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port))) }
+
+// healthBody is the answer to GET /upstreams/{name}/health, in Kong's shape.
+type healthBody struct {
+	Data    []healthTarget `json:"data"`
+	Next    *string        `json:"next"`
+	Omitted int            `json:"omitted,omitempty"` // targets that are not shown
+}
+
+type healthTarget struct {
+	ID       string            `json:"id"`
+	Upstream map[string]string `json:"upstream"`
+	Target   string            `json:"target"`
+	Weight   int               `json:"weight"`
+	Health   Health            `json:"health"`
+	Data     healthData        `json:"data"`
+}
+
+type healthData struct {
+	Host      string          `json:"host"`
+	Port      uint16          `json:"port"`
+	Weight    int             `json:"nodeWeight"`
+	Sum       healthWeight    `json:"weight"`
+	Addresses []healthAddress `json:"addresses"`
+}
+
+type healthWeight struct {
+	Total       float64 `json:"total"`
+	Available   float64 `json:"available"`
+	Unavailable float64 `json:"unavailable"`
+}
+
+type healthAddress struct {
+	IP     netip.Addr `json:"ip"`
+	Port   uint16     `json:"port"`
+	Weight float64    `json:"weight"`
+	Health Health     `json:"health"`
+}
+
+// describeHealth shows the targets of an upstream until their addresses exceed
+// the bound.
+func describeHealth(u *UpstreamStatus) healthBody {
+	b := healthBody{Data: []healthTarget{}}
+	left := maxStatusAddresses
+	for i := range u.Targets {
+		t := &u.Targets[i]
+		left -= max(1, len(t.Addresses))
+		if left < 0 {
+			b.Omitted = len(u.Targets) - i
+			break
+		}
+		h := healthTarget{
+			ID: t.ID, Upstream: map[string]string{"id": u.ID}, Target: t.name(), Weight: t.Weight, Health: t.Health,
+			Data: healthData{Host: t.Host, Port: t.Port, Weight: t.Weight, Addresses: []healthAddress{}},
+		}
+		for _, a := range t.Addresses {
+			h.Data.Addresses = append(h.Data.Addresses, healthAddress{a.Address.Addr(), a.Address.Port(), a.Weight, a.Health})
+			h.Data.Sum.Total += a.Weight
+			if a.Health == Unhealthy {
+				h.Data.Sum.Unavailable += a.Weight
+			} else {
+				h.Data.Sum.Available += a.Weight
+			}
+		}
+		b.Data = append(b.Data, h)
+	}
+	return b
+}
+
+// serveHealth answers GET /upstreams/{name}/health; an id does as well.
+func serveHealth(src StatusSource) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		key := r.PathValue("upstream")
+		all := src.Upstreams()
+		for i := range all {
+			if all[i].Name == key || all[i].ID == key {
+				writeJSON(w, http.StatusOK, describeHealth(&all[i]))
+				return
+			}
+		}
+		writeJSON(w, http.StatusNotFound, messageBody{"Not found"})
+	}
+}
