@@ -86,6 +86,7 @@ type Limits struct {
 	HeadFields            int             `json:"head_fields" default:"100" min:"1" max:"1000" doc:"Number of header fields of a request; 431 above."`
 	TargetBytes           schema.Size     `json:"target_bytes" default:"8KiB" min:"256" max:"1MiB" doc:"Bytes of a request target; 414 above. At most head_bytes."`
 	BodyBytes             schema.Size     `json:"body_bytes" default:"0" min:"0" doc:"Bytes of a request body; 413 above; 0 means no limit."`
+	CacheBytes            schema.Size     `json:"cache_bytes" default:"128MiB" min:"0" doc:"Bytes of all answers that proxy-cache stores; the least wanted make room above; 0 stores none."`
 	BodyBuffers           schema.Size     `json:"body_buffers" default:"256MiB" min:"1MiB" doc:"Bytes of all request bodies that plugins hold at once; 503 above."`
 	HeaderTimeout         schema.Duration `json:"header_timeout" default:"10s" min:"100ms" max:"1h" doc:"Time a client has to send a request head."`
 	IdleTimeout           schema.Duration `json:"idle_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time a connection may be without a request."`

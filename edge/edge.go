@@ -141,6 +141,7 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 	change.Commit(node.Drain.Std())
 	e.env.Upstreams.SetLimits(poolLimits(&node.Limits))
 	e.health.Use(s.checks)
+	e.env.State.SetCacheBytes(int64(node.Limits.CacheBytes))
 	if e.level != nil {
 		e.level.Set(logLevel(node.Log.Level))
 	}

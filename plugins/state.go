@@ -1,13 +1,25 @@
 package plugins
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // State is what instances of plugins share and what outlives a reload, such as
 // a cache. Every process has one. Safe for concurrent use.
 type State struct {
+	cacheBytes atomic.Int64
+
 	mu     sync.Mutex
 	values map[string]any
 }
+
+// CacheBytes returns node.limits.cache_bytes: what the caches of all plugins
+// together may take. A reload may change it.
+func (s *State) CacheBytes() int64 { return s.cacheBytes.Load() }
+
+// SetCacheBytes is called by the edge when a configuration begins to serve.
+func (s *State) SetCacheBytes(n int64) { s.cacheBytes.Store(n) }
 
 // Value returns what is kept under key, which begins with the plugin's name. The
 // first caller's build makes it; it is kept until the process ends, so that

@@ -92,6 +92,7 @@ type Metrics struct {
 	AccessLog              LineCounters
 	ConfigReloads          Counter // bulwark_config_reloads_total{result="ok"}
 	ConfigReloadErrors     Counter // bulwark_config_reloads_total{result="failed"}
+	RefusedFields          Counter // bulwark_refused_fields_total: header fields a plugin made that may not stand in a message
 	Panics                 Counter // bulwark_panics_total: recovered at a connection's or an exchange's border
 
 	version  string

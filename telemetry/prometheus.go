@@ -42,7 +42,7 @@ type collector struct {
 	accepted, active, refused, requests, duration, terminations *prometheus.Desc
 	tries, refusedTries, connects, upstreamErrors               *prometheus.Desc
 	lines, dropped, writeErrors                                 *prometheus.Desc
-	reloads, config, loaded, build, panics                      *prometheus.Desc
+	reloads, config, loaded, build, panics, refusedFields       *prometheus.Desc
 	health, omitted                                             *prometheus.Desc
 }
 
@@ -69,6 +69,7 @@ func newCollector(m *Metrics) *collector {
 		config:         desc("bulwark_config_info", "The configuration that serves.", "hash"),
 		loaded:         desc("bulwark_config_loaded_timestamp_seconds", "When the serving configuration was swapped in."),
 		build:          desc("bulwark_build_info", "The binary that runs.", "version", "revision", "go_version"),
+		refusedFields:  desc("bulwark_refused_fields_total", "Header fields made by a plugin that may not stand in a message."),
 		panics:         desc("bulwark_panics_total", "Panics recovered at the border of a connection or an exchange."),
 		health:         desc("bulwark_upstream_target_health", "1 for the state that an address of a target is in, 0 for the others.", "upstream", "target", "address", "state"),
 		omitted:        desc("bulwark_upstream_omitted_addresses", "Addresses of targets beyond the bound of bulwark_upstream_target_health."),
@@ -81,7 +82,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		c.accepted, c.active, c.refused, c.requests, c.duration, c.terminations,
 		c.tries, c.refusedTries, c.connects, c.upstreamErrors,
 		c.lines, c.dropped, c.writeErrors,
-		c.reloads, c.config, c.loaded, c.build, c.panics,
+		c.reloads, c.config, c.loaded, c.build, c.refusedFields, c.panics,
 		c.health, c.omitted,
 	} {
 		ch <- d
@@ -135,6 +136,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.writeErrors, m.AccessLog.Errors.Load())
 	counter(c.reloads, m.ConfigReloads.Load(), "ok")
 	counter(c.reloads, m.ConfigReloadErrors.Load(), "failed")
+	counter(c.refusedFields, m.RefusedFields.Load())
 	counter(c.panics, m.Panics.Load())
 	gauge(c.build, 1, m.version, m.revision, runtime.Version())
 	if hash != "" {

@@ -22,6 +22,8 @@ var confined = []struct {
 	{"golang.org/x/net/http2", []string{"l7/h2"}},
 	{"github.com/jackc/pgx", []string{"store/postgres"}},
 	{"go.etcd.io/bbolt", []string{"store/bolt"}},
+	{"github.com/andybalholm/brotli", []string{"plugins/compression"}},
+	{"github.com/klauspost/compress", []string{"plugins/compression"}},
 	{"github.com/redis/go-redis", []string{"plugins/internal/redis"}},
 }
 

@@ -6,14 +6,18 @@ import (
 	"github.com/bulwark-edge/bulwark/config/schema"
 	"github.com/bulwark-edge/bulwark/plugins"
 	"github.com/bulwark-edge/bulwark/plugins/botdetection"
+	"github.com/bulwark-edge/bulwark/plugins/compression"
 	"github.com/bulwark-edge/bulwark/plugins/correlationid"
 	"github.com/bulwark-edge/bulwark/plugins/cors"
 	"github.com/bulwark-edge/bulwark/plugins/filelog"
 	"github.com/bulwark-edge/bulwark/plugins/iprestriction"
 	"github.com/bulwark-edge/bulwark/plugins/prometheus"
+	"github.com/bulwark-edge/bulwark/plugins/proxycache"
 	"github.com/bulwark-edge/bulwark/plugins/redirect"
 	"github.com/bulwark-edge/bulwark/plugins/requestsizelimiting"
 	"github.com/bulwark-edge/bulwark/plugins/requesttermination"
+	"github.com/bulwark-edge/bulwark/plugins/requesttransformer"
+	"github.com/bulwark-edge/bulwark/plugins/responsetransformer"
 )
 
 // All returns the kinds in the order they run.
@@ -24,10 +28,14 @@ func All() Catalog {
 		iprestriction.Kind(),
 		cors.Kind(),
 		requestsizelimiting.Kind(),
+		requesttransformer.Kind(),
+		responsetransformer.Kind(),
 		redirect.Kind(),
+		proxycache.Kind(),
 		prometheus.Kind(),
 		filelog.Kind(),
 		requesttermination.Kind(),
+		compression.Kind(), // the last to see content
 	}
 }
 

@@ -44,8 +44,9 @@ func TestCatalog(t *testing.T) {
 func TestOrder(t *testing.T) {
 	names := All().Names()
 	want := []string{
-		"correlation-id", "bot-detection", "ip-restriction", "cors", "request-size-limiting", "redirect",
-		"prometheus", "file-log", "request-termination",
+		"correlation-id", "bot-detection", "ip-restriction", "cors", "request-size-limiting",
+		"request-transformer", "response-transformer", "redirect", "proxy-cache",
+		"prometheus", "file-log", "request-termination", "compression",
 	}
 	at := -1
 	for _, name := range want {

@@ -1,0 +1,304 @@
+package proxycache
+
+import (
+	"encoding/hex"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/plugins/internal/stored"
+)
+
+var (
+	_ l7.RequestHook      = (*Plugin)(nil)
+	_ l7.ResponseHook     = (*Plugin)(nil)
+	_ l7.ResponseBodyHook = (*Plugin)(nil)
+	_ l7.LogHook          = (*Plugin)(nil)
+)
+
+// Kind returns the kind.
+func Kind() plugins.Kind {
+	return plugins.Define(plugins.Spec[Config]{
+		Name: "proxy-cache", Scopes: plugins.Anywhere, Speaks: plugins.HTTP, New: New,
+	})
+}
+
+// The fields that tell a client about the cache.
+const (
+	statusField = "X-Cache-Status"
+	keyField    = "X-Cache-Key"
+)
+
+// status is what the cache did about an exchange.
+type status uint8
+
+const (
+	statusNone status = iota // the plugin was not asked
+	statusHit
+	statusMiss
+	statusRefresh
+	statusBypass
+)
+
+var statusNames = [...]string{statusHit: "Hit", statusMiss: "Miss", statusRefresh: "Refresh", statusBypass: "Bypass"}
+
+// Plugin is an instance.
+type Plugin struct {
+	cfg         Config
+	store       *store
+	seed        key
+	ignoreCase  bool
+	varyQuery   []string // nil: all
+	varyHeaders []string
+	types       []mediaType
+
+	status l7.Slot[status]
+	hit    l7.Slot[*entry]
+	miss   l7.Slot[*miss]
+}
+
+// mediaType is a configured type.
+type mediaType struct {
+	kind, subtype string // "*": any
+	params        map[string]string
+}
+
+// New finds the process's store.
+func New(cfg Config, env plugins.Env) (any, error) {
+	p := &Plugin{
+		cfg:         cfg,
+		store:       env.State.Value("proxy-cache store", func() any { return newStore(env.State) }).(*store),
+		seed:        seedOf(&cfg),
+		ignoreCase:  cfg.IgnoreURICase,
+		varyHeaders: slices.Sorted(slices.Values(cfg.VaryHeaders)),
+	}
+	if len(cfg.VaryQueryParams) > 0 {
+		p.varyQuery = cfg.VaryQueryParams
+	}
+	for _, s := range cfg.ContentType {
+		full, params, err := mime.ParseMediaType(s)
+		if err != nil {
+			return nil, err
+		}
+		kind, subtype, _ := strings.Cut(full, "/")
+		p.types = append(p.types, mediaType{kind, subtype, params})
+	}
+	return p, nil
+}
+
+// miss is a request whose answer may be stored.
+type miss struct {
+	primary key
+	flight  *flight // of which it is the one others wait for; nil: of none
+	entry   *entry  // what its answer is stored as; nil: not known yet
+	index   *entry  // where it is found, if it depends on fields; else nil
+}
+
+// onlyIfCached is the answer to who wants nothing but what is stored
+// (RFC 9111 section 5.2.1.7).
+var onlyIfCached = l7.NewReply(http.StatusGatewayTimeout, "", nil)
+
+// maxWait bounds how long a request waits for another one's answer.
+const maxWait = 5 * time.Second
+
+// Request answers from the store if it can.
+func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
+	var cc control
+	if p.cfg.CacheControl {
+		cc = controlOf(&x.Req.Header)
+	}
+	if !p.cacheable(x, &cc) {
+		p.status.Set(x, statusBypass)
+		return l7.Next
+	}
+	k := p.keyOf(x, x.Req.Method)
+	e, st := p.find(x, k, &cc)
+	if e != nil {
+		return p.serve(x, e)
+	}
+	if cc.onlyIfCached {
+		return x.Reply(onlyIfCached)
+	}
+	m := &miss{primary: k}
+	if !conditional(&x.Req.Header) {
+		f, started := p.store.join(k)
+		if started {
+			m.flight = f
+		} else if await(f) {
+			if e, _ := p.find(x, k, &cc); e != nil {
+				return p.serve(x, e)
+			}
+		}
+	}
+	p.miss.Set(x, m)
+	p.status.Set(x, st)
+	return l7.Next
+}
+
+// cacheable reports whether a request may be answered from the store, and its
+// answer stored. One with content may not, since the content is no part of the
+// key.
+func (p *Plugin) cacheable(x *l7.Exchange, cc *control) bool {
+	return slices.Contains(p.cfg.RequestMethod, x.Req.Method) && x.Req.Body == nil && x.Req.Upgrade == "" &&
+		!cc.noStore && !cc.noCache
+}
+
+// conditional reports whether an answer may be one that is not stored although
+// others would be: a part, or 304.
+func conditional(h *l7.Header) bool {
+	for _, f := range h.Fields() {
+		if f.ID == l7.FieldOther && len(f.Name) >= len("Range") &&
+			(strings.EqualFold(f.Name, "Range") || strings.EqualFold(f.Name[:3], "If-")) {
+			return true
+		}
+	}
+	return false
+}
+
+func await(f *flight) (landed bool) {
+	t := time.NewTimer(maxWait)
+	defer t.Stop()
+	select {
+	case <-f.landed:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// find returns the stored answer to a request, or nil and whether there is none
+// (Miss) or one that may not be used (Refresh).
+func (p *Plugin) find(x *l7.Exchange, k key, cc *control) (*entry, status) {
+	now := sock.Now()
+	e := p.store.get(k, now)
+	if e != nil && e.reply == nil {
+		e = p.store.get(e.variant(x.HeaderToSend()), now)
+	}
+	switch {
+	case e == nil:
+		return nil, statusMiss
+	case !p.usable(e, now, cc):
+		return nil, statusRefresh
+	}
+	return e, statusHit
+}
+
+// usable reports whether a stored answer satisfies a request.
+func (p *Plugin) usable(e *entry, now int64, cc *control) bool {
+	age := e.ageAt(now)
+	if !p.cfg.CacheControl {
+		return age < e.fresh
+	}
+	within := func(limit, age int64) bool { return age <= limit*int64(time.Second) }
+	switch {
+	case cc.broken, cc.maxAge >= 0 && !within(cc.maxAge, age):
+		return false
+	case cc.minFresh >= 0 && e.fresh-age < cc.minFresh*int64(time.Second):
+		return false
+	case age >= e.fresh:
+		return cc.maxStale >= 0 && !e.noStale && within(cc.maxStale, age-e.fresh)
+	}
+	return true
+}
+
+// serve answers from the store.
+func (p *Plugin) serve(x *l7.Exchange, e *entry) l7.Verdict {
+	p.status.Set(x, statusHit)
+	p.hit.Set(x, e)
+	stored.Mark(x)
+	if e.notModified != nil {
+		if list, ok := x.Req.Header.Get("If-None-Match"); ok && e.matches(list) {
+			return x.Reply(e.notModified)
+		}
+	}
+	return x.Reply(e.reply)
+}
+
+// Response tells the client about the cache, and finds out whether the answer is
+// to be stored.
+func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
+	st := p.status.Get(x)
+	if st == statusNone {
+		return l7.Next
+	}
+	h := &x.Resp.Header
+	if st == statusHit {
+		e := p.hit.Get(x)
+		x.Resp.Size = e.size
+		if p.cfg.ResponseHeaders.Age {
+			h.Set("Age", e.ageField(sock.Now()))
+		}
+		p.tell(h, st, e.hexKey)
+		return l7.Next
+	}
+	if p.cfg.CacheControl {
+		p.invalidate(x)
+	}
+	m := p.miss.Get(x)
+	if m == nil {
+		p.tell(h, statusBypass, "")
+		return l7.Next
+	}
+	keyText := hex.EncodeToString(m.primary[:])
+	e := p.storable(x, m)
+	if e == nil {
+		p.forget(x, m)
+		p.tell(h, statusBypass, keyText)
+		return l7.Next
+	}
+	if x.Req.Method == http.MethodHead || x.Resp.Status == http.StatusNoContent || x.Resp.Size == 0 {
+		e.takeHead(x, m)
+		p.keep(m)
+		p.forget(x, m)
+	}
+	p.tell(h, st, keyText)
+	return l7.Next
+}
+
+// tell sets the fields that were configured.
+func (p *Plugin) tell(h *l7.Header, st status, keyText string) {
+	if p.cfg.ResponseHeaders.Status {
+		h.Set(statusField, statusNames[st])
+	}
+	if p.cfg.ResponseHeaders.Key && keyText != "" {
+		h.Set(keyField, keyText)
+	}
+}
+
+// forget ends the interest in an answer: it is stored, or will not be.
+func (p *Plugin) forget(x *l7.Exchange, m *miss) {
+	p.land(m)
+	p.miss.Set(x, nil)
+}
+
+func (p *Plugin) land(m *miss) {
+	if m.flight != nil {
+		p.store.land(m.primary, m.flight)
+		m.flight = nil
+	}
+}
+
+// invalidate forgets what is stored of a resource that a request has changed
+// (RFC 9111 section 4.4).
+func (p *Plugin) invalidate(x *l7.Exchange) {
+	switch x.Req.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return
+	}
+	if x.Proxied && x.Resp.Status >= 200 && x.Resp.Status < 400 {
+		p.store.remove(p.keyOf(x, http.MethodGet))
+		p.store.remove(p.keyOf(x, http.MethodHead))
+	}
+}
+
+// Log ends what an exchange that had no answer has begun.
+func (p *Plugin) Log(x *l7.Exchange) {
+	if m := p.miss.Get(x); m != nil {
+		p.forget(x, m)
+	}
+}

@@ -1,0 +1,238 @@
+package requesttransformer
+
+import (
+	"bytes"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/plugins/internal/edit"
+	"github.com/bulwark-edge/bulwark/telemetry"
+)
+
+var (
+	_ l7.RequestHook = (*Plugin)(nil)
+	_ l7.BodyReader  = (*Plugin)(nil)
+)
+
+// Kind returns the kind.
+func Kind() plugins.Kind {
+	return plugins.Define(plugins.Spec[Config]{
+		Name: "request-transformer", Scopes: plugins.Anywhere, Speaks: plugins.HTTP, New: New,
+	})
+}
+
+// maxBody bounds the content of a request that is edited, in bytes.
+const maxBody = 8 << 20
+
+// Plugin is an instance.
+type Plugin struct {
+	method              string    // "": the request's
+	uri                 *template // nil: the path is left alone
+	body, header, query rules
+	refused             *telemetry.Counter
+}
+
+// New compiles the rules.
+func New(cfg Config, env plugins.Env) (any, error) {
+	p := &Plugin{method: cfg.HTTPMethod, refused: &env.Metrics.RefusedFields}
+	if cfg.Replace.URI != "" {
+		var err error
+		if p.uri, err = parseTemplate(cfg.Replace.URI); err != nil {
+			return nil, err
+		}
+	}
+	for _, part := range [...]struct {
+		rules                                *rules
+		remove, rename, replace, add, append []string
+	}{
+		{&p.body, cfg.Remove.Body, cfg.Rename.Body, cfg.Replace.Body, cfg.Add.Body, cfg.Append.Body},
+		{&p.header, cfg.Remove.Headers, cfg.Rename.Headers, cfg.Replace.Headers, cfg.Add.Headers, cfg.Append.Headers},
+		{&p.query, cfg.Remove.Querystring, cfg.Rename.Querystring, cfg.Replace.Querystring, cfg.Add.Querystring, cfg.Append.Querystring},
+	} {
+		r := rules{remove: part.remove, rename: edit.SplitPairs(part.rename)}
+		var err error
+		for _, list := range [...]struct {
+			to   *[]value
+			from []string
+		}{{&r.replace, part.replace}, {&r.add, part.add}, {&r.append, part.append}} {
+			if *list.to, err = values(list.from); err != nil {
+				return nil, err
+			}
+		}
+		*part.rules = r
+	}
+	return p, nil
+}
+
+func values(list []string) ([]value, error) {
+	var vs []value
+	for _, pair := range edit.SplitPairs(list) {
+		t, err := parseTemplate(pair.Value)
+		if err != nil {
+			return nil, err
+		}
+		vs = append(vs, value{pair.Name, t})
+	}
+	return vs, nil
+}
+
+// BodyLimit returns how much content is looked at.
+func (p *Plugin) BodyLimit() int64 {
+	if p.body.empty() {
+		return 0
+	}
+	return maxBody
+}
+
+// Prebuilt refusals.
+var (
+	badRequest  = l7.Problem(http.StatusBadRequest, "Bad request")
+	unsupported = l7.Problem(http.StatusUnsupportedMediaType, "Unsupported media type")
+)
+
+// Request changes what the upstream is sent.
+func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
+	var room [8]string
+	header := p.header.render(x, room[:0])
+	var query, body texts
+	if !p.query.empty() {
+		query = p.query.render(x, nil)
+	}
+	if !p.body.empty() {
+		body = p.body.render(x, nil)
+	}
+	if p.uri != nil {
+		path, ok := upstreamPath(p.uri.render(x, true))
+		if !ok {
+			return x.Reply(badRequest)
+		}
+		x.Upstream.Path = path
+	}
+	if p.method != "" {
+		x.Upstream.Method = p.method
+	}
+	if !p.body.empty() {
+		if refusal := p.editBody(x, body); refusal != nil {
+			return x.Reply(refusal)
+		}
+	}
+	if !p.header.empty() {
+		p.header.apply(&fields{x, x.UpstreamHeader(), p.refused}, header)
+	}
+	if !p.query.empty() {
+		a := parseArgs(x.Upstream.Query)
+		p.query.apply(a, query)
+		x.Upstream.Query = a.String()
+		x.Upstream.HasQuery = len(a.list) > 0
+	}
+	return l7.Next
+}
+
+// editBody edits the content if it is of a type that can be edited.
+func (p *Plugin) editBody(x *l7.Exchange, t texts) *l7.Reply {
+	h := x.HeaderToSend()
+	if count(h, l7.FieldContentType) > 1 {
+		return badRequest // the upstream might believe the other
+	}
+	contentType, _ := h.Known(l7.FieldContentType)
+	kind, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		kind = strings.ToLower(strings.TrimSpace(strings.SplitN(contentType, ";", 2)[0]))
+	}
+	switch kind {
+	case "application/json", "application/x-www-form-urlencoded", "multipart/form-data":
+	default:
+		return nil
+	}
+	if coding, ok := h.Known(l7.FieldContentEncoding); ok && !strings.EqualFold(coding, "identity") {
+		return unsupported
+	}
+	content := x.BodyToSend()
+	if content == nil {
+		content = x.Body()
+	}
+	var edited []byte
+	switch kind {
+	case "application/json":
+		edited, err = p.editJSON(content, t)
+	case "multipart/form-data":
+		edited, err = p.editParts(content, params["boundary"], t)
+	default:
+		edited, err = p.editForm(content, t)
+	}
+	if err != nil {
+		return badRequest
+	}
+	if edited != nil && (len(edited) > 0 || len(content) > 0) {
+		x.SetBody(edited)
+	}
+	return nil
+}
+
+// editJSON returns the edited content, or nil if it is to be left alone.
+func (p *Plugin) editJSON(content []byte, t texts) ([]byte, error) {
+	o := edit.NewObject()
+	if len(content) > 0 {
+		var err error
+		if o, err = edit.ParseObject(content); o == nil || err != nil {
+			return nil, err
+		}
+	} else if len(p.body.add)+len(p.body.append) == 0 {
+		return nil, nil
+	}
+	p.body.apply(object{o}, t)
+	return o.AppendTo(nil), nil
+}
+
+func (p *Plugin) editForm(content []byte, t texts) ([]byte, error) {
+	if bytes.Count(content, []byte{'&'}) >= maxArgs {
+		return nil, errArgs
+	}
+	a := parseArgs(string(content))
+	p.body.apply(a, t)
+	return []byte(a.String()), nil
+}
+
+func (p *Plugin) editParts(content []byte, boundary string, t texts) ([]byte, error) {
+	if len(content) == 0 {
+		return nil, nil
+	}
+	m, err := parseParts(content, boundary)
+	if err != nil {
+		return nil, err
+	}
+	p.body.apply(m, t)
+	return m.encode()
+}
+
+func count(h *l7.Header, id l7.FieldID) (n int) {
+	for i := range h.Fields() {
+		if h.Fields()[i].ID == id {
+			n++
+		}
+	}
+	return n
+}
+
+// upstreamPath returns a rendered path as it may stand in a request's target. A
+// path with dot segments is refused: an upstream would leave the path that was
+// configured.
+func upstreamPath(path string) (string, bool) {
+	for segment := range strings.SplitSeq(path, "/") {
+		if !strings.Contains(segment, ".") && !strings.Contains(segment, "%") {
+			continue
+		}
+		switch strings.ReplaceAll(strings.ToLower(segment), "%2e", ".") {
+		case ".", "..":
+			return "", false
+		}
+	}
+	normal, err := l7.NormalizePath(path)
+	if err != nil || !strings.HasPrefix(path, "/") {
+		return "", false
+	}
+	return l7.EscapePath(normal), true
+}
