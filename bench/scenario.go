@@ -62,6 +62,14 @@ func scenarios() []scenario {
 			unit: perGigabyte, path: "/size/10m", conns: 16, bar: &bar{peer: "nginx", factor: 1.2},
 		},
 		{
+			name: "plugins-5", title: "the same as http1-64 with five plugins, against the bare route",
+			unit: perRequest, path: "/plugins/size/128", bare: "/size/128", conns: 64, bar: &bar{peer: bareName, factor: 1.25},
+		},
+		{
+			name: "cache-hit", title: "the same as http1-64 from the cache",
+			unit: perRequest, path: "/cached/size/128", conns: 64, bar: &bar{peer: "nginx", factor: 1.2},
+		},
+		{
 			name: "idle", title: "idle keep-alive connections after one request each",
 			unit: perConnection, path: "/size/128", idle: true, bar: &bar{limit: 10 * 1024},
 		},

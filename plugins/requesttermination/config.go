@@ -8,7 +8,7 @@ import (
 
 // Config is the configuration, as Kong has it.
 type Config struct {
-	StatusCode  int    `json:"status_code" default:"503" min:"100" max:"599" doc:"Status of the answer."`
+	StatusCode  int    `json:"status_code" default:"503" min:"200" max:"599" doc:"Status of the answer. Kong takes 100 to 199 too, which no answer can end with."`
 	Message     string `json:"message" doc:"Message of the answer, in the usual error shape. Not together with body or content_type."`
 	ContentType string `json:"content_type" doc:"Content type of body; application/json; charset=utf-8 if there is a body and no type. Needs body."`
 	Body        string `json:"body" doc:"Content of the answer, as it is. Not together with message."`

@@ -14,7 +14,7 @@ func TestGolden(t *testing.T) { testkit.RunScripts(t, "testdata/*.txtar") }
 // refuse it.
 func TestConfigErrors(t *testing.T) {
 	tests := []struct{ name, config, want string }{
-		{"status too small", `{status_code: 99}`, `status_code`},
+		{"status too small", `{status_code: 199}`, `status_code`},
 		{"status too large", `{status_code: 600}`, `status_code`},
 		{"message and body", `{message: a, body: b}`, `message cannot be used with content_type or body`},
 		{"message and type", `{message: a, content_type: b/c}`, `message cannot be used with content_type or body`},
