@@ -94,7 +94,7 @@ clean: ## Remove what was built
 
 .PHONY: deps
 deps:
-	@internal/devtools/deps.sh cc nginx haproxy curl wrk openssl
+	@internal/devtools/deps.sh cc nginx haproxy curl wrk openssl dnsmasq
 
 .PHONY: bench-deps
 bench-deps:

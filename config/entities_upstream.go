@@ -24,7 +24,7 @@ type Upstream struct {
 	Tags                   []string         `json:"tags" check:"tag" unique:"true" vault:"false" doc:"Free labels for selecting entities."`
 	HostHeader             string           `json:"host_header" check:"host_port" doc:"Host sent to the targets in place of their own name."`
 	ClientCertificate      Ref[Certificate] `json:"client_certificate" doc:"Certificate shown to the targets, unless the service has its own."`
-	UseSRVName             bool             `json:"use_srv_name" default:"false" unserved:"true" doc:"Whether the name in an SRV record is sent as the Host."`
+	UseSRVName             bool             `json:"use_srv_name" default:"false" doc:"Whether the name in an SRV record is sent as the Host, and as the server name in TLS."`
 	CreatedAt              Timestamp        `json:"created_at" min:"0" doc:"Unix time of creation, in seconds."`
 	UpdatedAt              Timestamp        `json:"updated_at" min:"0" doc:"Unix time of the last change, in seconds."`
 

@@ -22,6 +22,8 @@ type Node struct {
 	ErrorType  string          `json:"error_default_type" default:"text/plain" enum:"text/plain,application/json,text/html,application/xml" doc:"Media type of errors for requests that have neither Accept nor Content-Type."`
 	Flavor     RouterFlavor    `json:"router_flavor" default:"traditional_compatible" enum:"traditional_compatible,traditional,expressions" unserved:"traditional" doc:"How routes are matched, as in Kong: by their match fields (traditional_compatible), or also by expressions, which then go first."`
 	TrustedIPs []schema.Prefix `json:"trusted_ips" default:"[]" doc:"Peers whose X-Forwarded-* fields are believed, and the one of real_ip_header. Behind a PROXY header the peer is whom it names."`
+	DNS        DNS             `json:"dns" doc:"How host names are resolved."`
+	Consul     Consul          `json:"consul" doc:"Where services are found by Consul's catalogue."`
 	Store      schema.Unserved `json:"store" doc:"Where desired state lives, if not in this file."`
 	TLS        schema.Unserved `json:"tls" doc:"TLS policies."`
 	ACME       schema.Unserved `json:"acme" doc:"Automatic certificates."`

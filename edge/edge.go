@@ -45,6 +45,7 @@ type Edge struct {
 	health    *health.Set
 	stop      context.CancelFunc
 	work      sync.WaitGroup // the janitor
+	names     *names
 
 	reloading sync.Mutex // one Reload at a time; taken before mu
 
@@ -83,6 +84,8 @@ func New(o Options) (*Edge, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.env.Upstreams = upstream.NewSet()
+	e.names = newNames(o.Log)
+	e.env.Upstreams.SetResolver(e.names.consul)
 	e.work.Go(func() { e.env.Upstreams.Run(ctx) })
 	return e, nil
 }
@@ -136,6 +139,7 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 		e.retiring.Done()
 	}
 	s.hold()
+	e.names.configure(node)
 	s.tellPlugins()
 	old := e.current.Swap(s)
 	change.Commit(node.Drain.Std())
@@ -239,6 +243,7 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 	e.stop()
 	e.work.Wait()
 	e.env.Upstreams.Close()
+	e.names.close()
 	if e.status != nil {
 		// ctx may be over, and what the status listener still has to say is short.
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -116,11 +117,7 @@ func NewBalancer(s *Set, spec Spec, prev *Balancer) *Balancer {
 	b.counts = spec.Algorithm == LeastConnections || spec.Resilience.Connections > 0
 	b.adopt(prev)
 	b.guarded = b.loaded() || spec.Checks.On || b.budget != nil
-	for _, t := range b.targets {
-		if _, err := netip.ParseAddr(t.Host); err != nil && t.Weight > 0 {
-			b.named = true
-		}
-	}
+	b.named = slices.ContainsFunc(b.targets, isName)
 	if !b.named {
 		b.wheel.Store(b.build(nil))
 	}
@@ -164,7 +161,7 @@ func (b *Balancer) Pick(c *Choice) (*Endpoint, error) {
 // names that are to be looked up are, aside, and have no endpoints until then.
 func (b *Balancer) Endpoints() []*Endpoint {
 	w := b.wheel.Load()
-	if now := sock.Now(); b.named && (w == nil || now >= w.until) {
+	if now := sock.Now(); b.named && (w == nil || now >= b.until.Load()) {
 		b.refresh(now)
 	}
 	if w == nil {

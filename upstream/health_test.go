@@ -198,7 +198,7 @@ func TestBalancerHealth(t *testing.T) {
 		{Addr: netip.MustParseAddr("192.0.2.2"), Weight: 1},
 		{Addr: netip.MustParseAddr("192.0.2.3"), Port: 91, Weight: 3},
 	}})
-	w.until = 1 << 62
+	b.until.Store(1 << 62)
 	b.wheel.Store(w)
 	all := b.Endpoints()
 	all[0].Report(Outcome{Kind: OutcomeStatus, Status: 500}, 1)

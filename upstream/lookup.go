@@ -4,41 +4,53 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/sock"
 )
 
-// How long what a name server said is good for. The system's resolver does not
-// tell a record's own time to live.
+// What the look-ups of a balancer's names are held to. How long an answer is
+// good for is the resolver's to say.
 const (
-	lookupFresh   = 30 * time.Second // addresses are looked up again after this
-	lookupError   = time.Second      // an error is remembered this long (Kong's dns_error_ttl)
-	lookupTimeout = 5 * time.Second  // one look-up of all names of a balancer
+	lookupError   = time.Second     // a name without an answer is asked for again after this
+	lookupTimeout = 5 * time.Second // one look-up of all names of a balancer
+	lookupsAtOnce = 16              // names of one balancer that are asked for at the same time
 )
 
 // ErrName says that a name has no address at present.
 var ErrName = errors.New("name resolution failed")
 
-// resolver is the part of net.Resolver that is used.
-type resolver interface {
-	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+// SetResolver lets names be resolved by r from now on. It must outlive the set.
+func (s *Set) SetResolver(r Resolver) { s.resolver.Store(&r) }
+
+// resolve asks the set's resolver.
+func (s *Set) resolve(ctx context.Context, name string) (Answer, error) {
+	r := s.resolver.Load()
+	if r == nil {
+		return Answer{}, fmt.Errorf("%w: no resolver has been set", ErrName)
+	}
+	return (*r).Resolve(ctx, name)
 }
 
 // lookup is a balancer's way to the addresses of its names.
 type lookup struct {
 	mu    sync.Mutex
 	ready chan struct{} // closed when the look-up under way is done; nil: none is
+
+	until   atomic.Int64        // sock.Now when the names of the wheel, if there is one, are to be looked up again
+	records map[string][]Record // what the wheel was made of; belongs to the look-up under way
 }
 
 // resolved returns a wheel with addresses in it. While there is an old one it
 // is used, and looked up anew aside; only without one does the caller wait.
 func (b *Balancer) resolved(w *wheel) *wheel {
 	now := sock.Now()
-	if w != nil && now < w.until {
+	if w != nil && now < b.until.Load() {
 		return w
 	}
 	ready := b.refresh(now)
@@ -59,13 +71,13 @@ func (b *Balancer) refresh(now int64) <-chan struct{} {
 	if b.ready != nil {
 		return b.ready
 	}
-	if w := b.wheel.Load(); w != nil && now < w.until {
+	if b.wheel.Load() != nil && now < b.until.Load() {
 		return nil
 	}
 	ready := make(chan struct{})
 	b.ready = ready
 	b.set.work.Go(func() {
-		b.wheel.Store(b.lookUp(b.wheel.Load()))
+		b.lookUp(b.wheel.Load())
 		b.lookup.mu.Lock()
 		b.ready = nil
 		b.lookup.mu.Unlock()
@@ -74,68 +86,77 @@ func (b *Balancer) refresh(now int64) <-chan struct{} {
 	return ready
 }
 
-// lookUp asks for every name and lays out the wheel. Names that do not resolve
-// keep the endpoints they had.
-func (b *Balancer) lookUp(old *wheel) *wheel {
+// lookUp asks for every name and lays out the wheel anew, unless the answers are
+// the same as before.
+func (b *Balancer) lookUp(old *wheel) {
 	ctx, cancel := context.WithTimeout(b.set.ctx, lookupTimeout)
 	defer cancel()
-	records := make(map[string][]Record)
-	var errs []error
-	for _, t := range b.targets {
-		if _, err := netip.ParseAddr(t.Host); err == nil || t.Weight <= 0 || records[t.Host] != nil {
-			continue
-		}
-		ips, err := lookUpName(ctx, b.set.resolver, t.Host)
-		if err != nil {
-			errs = append(errs, err)
-			ips = old.addresses(t.Host)
-		}
-		for _, ip := range ips {
-			records[t.Host] = append(records[t.Host], Record{Addr: ip, Weight: 1})
-		}
+	records, until, err := b.ask(ctx)
+	defer b.until.Store(until) // after the wheel, which until then is passed over
+	if old != nil && len(old.turns) > 0 && maps.EqualFunc(records, b.records, slices.Equal) {
+		return
 	}
 	w := b.build(records)
-	w.until = sock.Now() + int64(lookupFresh)
-	if len(errs) > 0 {
-		w.until = sock.Now() + int64(lookupError)
-		if len(w.turns) == 0 {
-			w.err = fmt.Errorf("%w: %w", ErrName, errors.Join(errs...))
-		}
+	if err != nil && len(w.turns) == 0 {
+		w.err = fmt.Errorf("%w: %w", ErrName, err)
 	}
-	return w
+	b.records = records
+	b.wheel.Store(w)
 }
 
-// lookUpName returns a name's IPv4 addresses or, if it has none, its IPv6 ones.
-func lookUpName(ctx context.Context, r resolver, name string) ([]netip.Addr, error) {
-	ips, err := r.LookupNetIP(ctx, "ip4", name)
-	if err == nil && len(ips) > 0 {
-		return ips, nil
+// ask returns what the names stand for, and when to ask again. A name that has
+// no address is left out. One for which nothing could be learnt keeps what it
+// had: trouble on the way to an answer takes nothing away.
+func (b *Balancer) ask(ctx context.Context) (records map[string][]Record, until int64, err error) {
+	names := b.hostNames()
+	answers := make([]Answer, len(names))
+	errs := make([]error, len(names))
+	free := make(chan struct{}, lookupsAtOnce)
+	var asking sync.WaitGroup
+	for i, name := range names {
+		free <- struct{}{}
+		asking.Go(func() {
+			answers[i], errs[i] = b.set.resolve(ctx, name)
+			<-free
+		})
 	}
-	ips, err6 := r.LookupNetIP(ctx, "ip6", name)
-	if err6 == nil && len(ips) > 0 {
-		return ips, nil
+	asking.Wait()
+
+	now := sock.Now()
+	records = make(map[string][]Record, len(names))
+	until = never
+	for i, name := range names {
+		switch {
+		case errs[i] == nil:
+			records[name] = answers[i].Records
+			until = min(until, answers[i].Expires)
+			continue
+		case !errors.Is(errs[i], ErrName) && b.records[name] != nil:
+			records[name] = b.records[name]
+		}
+		until = min(until, now+int64(lookupError))
 	}
-	if err == nil {
-		err = err6
-	}
-	if err == nil {
-		err = &net.DNSError{Err: "no addresses", Name: name, IsNotFound: true}
-	}
-	return nil, err
+	return records, until, errors.Join(errs...)
 }
 
-// addresses returns the addresses a name has on the wheel.
-func (w *wheel) addresses(host string) []netip.Addr {
-	if w == nil {
-		return nil
-	}
-	var ips []netip.Addr
-	seen := make(map[netip.Addr]bool)
-	for _, e := range w.turns {
-		if ip := e.Addr.Addr(); e.Target.Host == host && !seen[ip] {
-			seen[ip] = true
-			ips = append(ips, ip)
+// never is a time that does not come.
+const never = 1<<63 - 1
+
+// hostNames returns the names among the targets that have a weight, each once.
+func (b *Balancer) hostNames() []string {
+	var names []string
+	seen := make(map[string]bool)
+	for _, t := range b.targets {
+		if isName(t) && !seen[t.Host] {
+			seen[t.Host] = true
+			names = append(names, t.Host)
 		}
 	}
-	return ips
+	return names
+}
+
+// isName reports whether a target must be looked up.
+func isName(t Target) bool {
+	_, err := netip.ParseAddr(t.Host)
+	return err != nil && t.Weight > 0
 }

@@ -1,56 +1,89 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/bulwark-edge/bulwark/internal/sock"
 )
 
 // fakeDNS answers from a table, and holds its answers back while it is told to.
 type fakeDNS struct {
 	mu    sync.Mutex
-	names map[string]string // "ip4 name": addresses, separated by blanks
+	names map[string]string // records, separated by blanks: address, address:port or address:port*weight
+	ttl   time.Duration     // of the answers; 0: fakeTTL
+	err   error             // instead of any answer
 	asked []string
 	gate  chan struct{} // if not nil, answers wait until it is closed
 }
 
-var errDNS = errors.New("no such host")
+var _ Resolver = (*fakeDNS)(nil)
 
-func (f *fakeDNS) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+const fakeTTL = 30 * time.Second
+
+var (
+	errDNS     = errors.New("no such host")
+	errTrouble = errors.New("the servers are silent")
+)
+
+func (f *fakeDNS) Resolve(ctx context.Context, name string) (Answer, error) {
 	f.mu.Lock()
-	key := network + " " + host
-	f.asked = append(f.asked, key)
-	text, ok := f.names[key]
-	gate := f.gate
+	f.asked = append(f.asked, name)
+	text, ok := f.names[name]
+	gate, err := f.gate, f.err
+	a := Answer{Expires: sock.Now() + int64(cmp.Or(f.ttl, fakeTTL))}
 	f.mu.Unlock()
 	if gate != nil {
 		select {
 		case <-gate:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return Answer{}, ctx.Err()
 		}
 	}
+	if err != nil {
+		return Answer{}, err
+	}
 	if !ok {
-		return nil, errDNS
+		return Answer{}, fmt.Errorf("%w: %w", ErrName, errDNS)
 	}
-	var ips []netip.Addr
 	for s := range strings.FieldsSeq(text) {
-		ips = append(ips, netip.MustParseAddr(s))
+		r := Record{Weight: 1}
+		at, weight, weighted := strings.Cut(s, "*")
+		if weighted {
+			r.Weight, _ = strconv.Atoi(weight)
+		}
+		if ap, err := netip.ParseAddrPort(at); err == nil {
+			r.Addr, r.Port = ap.Addr(), ap.Port()
+		} else {
+			r.Addr = netip.MustParseAddr(at)
+		}
+		a.Records = append(a.Records, r)
 	}
-	return ips, nil
+	return a, nil
 }
 
 func (f *fakeDNS) set(names map[string]string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.names = names
+}
+
+func (f *fakeDNS) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
 }
 
 func (f *fakeDNS) hold(gate chan struct{}) {
@@ -70,7 +103,7 @@ func (f *fakeDNS) count() int {
 func named(t *testing.T, f *fakeDNS, list ...Target) *Balancer {
 	t.Helper()
 	s := newSet(t)
-	s.resolver = f
+	s.SetResolver(f)
 	return NewBalancer(s, Spec{Targets: list}, nil)
 }
 
@@ -87,7 +120,7 @@ var shop = Target{Host: "shop.test", Port: 80, Weight: 100}
 
 func TestLookupWaitsForFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeDNS{names: map[string]string{"ip4 shop.test": "192.0.2.1"}, gate: make(chan struct{})}
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1"}, gate: make(chan struct{})}
 		b := named(t, f, shop)
 		var picks sync.WaitGroup
 		for range 10 {
@@ -110,11 +143,11 @@ func TestLookupWaitsForFirst(t *testing.T) {
 // there are addresses.
 func TestLookupStaleWhileRefreshing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeDNS{names: map[string]string{"ip4 shop.test": "192.0.2.1"}}
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1"}}
 		b := named(t, f, shop)
 		pick(t, b)
 
-		time.Sleep(lookupFresh - time.Second)
+		time.Sleep(fakeTTL - time.Second)
 		pick(t, b)
 		synctest.Wait()
 		if n := f.count(); n != 1 {
@@ -123,7 +156,7 @@ func TestLookupStaleWhileRefreshing(t *testing.T) {
 
 		gate := make(chan struct{})
 		f.hold(gate)
-		f.set(map[string]string{"ip4 shop.test": "192.0.2.2"})
+		f.set(map[string]string{"shop.test": "192.0.2.2"})
 		time.Sleep(2 * time.Second)
 		for range 5 {
 			if at := pick(t, b); at != "192.0.2.1:80" {
@@ -151,10 +184,10 @@ func TestLookupErrors(t *testing.T) {
 				t.Fatalf("error %v, want ErrName and its cause", err)
 			}
 		}
-		if n := f.count(); n != 2 { // ip4 and ip6, once
-			t.Errorf("%d look-ups, want 2: an error is remembered for a while", n)
+		if n := f.count(); n != 1 {
+			t.Errorf("%d look-ups, want 1: an error is remembered for a while", n)
 		}
-		f.set(map[string]string{"ip4 shop.test": "192.0.2.1"})
+		f.set(map[string]string{"shop.test": "192.0.2.1"})
 		time.Sleep(lookupError)
 		if at := pick(t, b); at != "192.0.2.1:80" {
 			t.Errorf("picked %s", at)
@@ -162,15 +195,15 @@ func TestLookupErrors(t *testing.T) {
 	})
 }
 
-// TestLookupErrorKeepsAddresses shows that a name server's trouble does not
-// take away what is known, and that it is asked again soon.
-func TestLookupErrorKeepsAddresses(t *testing.T) {
+// TestLookupTroubleKeepsAddresses shows that a resolver's trouble does not take
+// away what is known, and that it is asked again soon.
+func TestLookupTroubleKeepsAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeDNS{names: map[string]string{"ip4 shop.test": "192.0.2.1 192.0.2.2"}}
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1 192.0.2.2"}}
 		b := named(t, f, shop)
 		pick(t, b)
-		f.set(nil)
-		time.Sleep(lookupFresh)
+		f.fail(errTrouble)
+		time.Sleep(fakeTTL)
 		pick(t, b)
 		synctest.Wait()
 		got := []string{pick(t, b), pick(t, b)}
@@ -178,49 +211,143 @@ func TestLookupErrorKeepsAddresses(t *testing.T) {
 		if want := []string{"192.0.2.1:80", "192.0.2.2:80"}; !slices.Equal(got, want) {
 			t.Errorf("picked %v, want %v", got, want)
 		}
-		f.set(map[string]string{"ip4 shop.test": "192.0.2.3"})
+		f.fail(nil)
+		f.set(map[string]string{"shop.test": "192.0.2.3"})
 		time.Sleep(lookupError)
 		pick(t, b)
 		synctest.Wait()
 		if at := pick(t, b); at != "192.0.2.3:80" {
-			t.Errorf("picked %s after the name server came back", at)
+			t.Errorf("picked %s after the trouble", at)
 		}
 	})
 }
 
-func TestLookupIPv6(t *testing.T) {
-	tests := []struct {
-		name  string
-		names map[string]string
-		want  string
-		asked []string
-	}{
-		{"A first", map[string]string{"ip4 shop.test": "192.0.2.1", "ip6 shop.test": "2001:db8::1"}, "192.0.2.1:80", []string{"ip4 shop.test"}},
-		{"AAAA if there is no A", map[string]string{"ip6 shop.test": "2001:db8::1"}, "[2001:db8::1]:80", []string{"ip4 shop.test", "ip6 shop.test"}},
-		{"AAAA if A is empty", map[string]string{"ip4 shop.test": "", "ip6 shop.test": "2001:db8::1"}, "[2001:db8::1]:80", []string{"ip4 shop.test", "ip6 shop.test"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := &fakeDNS{names: tt.names}
-				if at := pick(t, named(t, f, shop)); at != tt.want {
-					t.Errorf("picked %s, want %s", at, tt.want)
-				}
-				if !slices.Equal(f.asked, tt.asked) {
-					t.Errorf("asked for %v, want %v", f.asked, tt.asked)
-				}
-			})
-		})
-	}
-}
-
-func TestLookupEmpty(t *testing.T) {
+// TestLookupGone shows that a name that has no address any more loses its
+// traffic, to the other targets if there are some.
+func TestLookupGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeDNS{names: map[string]string{"ip4 shop.test": "", "ip6 shop.test": ""}}
-		if _, err := named(t, f, shop).Pick(nil); !errors.Is(err, ErrName) {
-			t.Errorf("error %v, want ErrName", err)
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1", "other.test": "192.0.2.2"}}
+		b := named(t, f, shop, Target{Host: "other.test", Port: 80, Weight: 100})
+		alone := NewBalancer(b.set, Spec{Targets: []Target{shop}}, nil)
+		pick(t, b)
+		pick(t, alone)
+		f.set(map[string]string{"other.test": "192.0.2.2"})
+		time.Sleep(fakeTTL)
+		pick(t, b)
+		pick(t, alone)
+		synctest.Wait()
+		for range 4 {
+			if at := pick(t, b); at != "192.0.2.2:80" {
+				t.Fatalf("picked %s, whose name is gone", at)
+			}
+		}
+		if e, err := alone.Pick(nil); !errors.Is(err, ErrName) {
+			t.Errorf("picked %v, %v; want ErrName", e, err)
 		}
 	})
+}
+
+// TestLookupUnchanged shows that endpoints are made anew only when the records
+// have changed.
+func TestLookupUnchanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1 192.0.2.2"}}
+		b := named(t, f, shop)
+		pick(t, b)
+		before := b.wheel.Load()
+		again := func() *wheel {
+			time.Sleep(fakeTTL)
+			pick(t, b)
+			synctest.Wait()
+			return b.wheel.Load()
+		}
+		if again() != before {
+			t.Error("the same records made other endpoints")
+		}
+		if n := f.count(); n != 2 {
+			t.Errorf("%d look-ups, want 2", n)
+		}
+		f.set(map[string]string{"shop.test": "192.0.2.1 192.0.2.3"})
+		if again() == before {
+			t.Error("other records made no other endpoints")
+		}
+		if n := f.count(); n != 3 {
+			t.Errorf("%d look-ups, want 3", n)
+		}
+	})
+}
+
+// TestLookupExpires shows that the resolver says when it is asked again, and
+// that the name which is first to need it counts.
+func TestLookupExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1"}, ttl: 5 * time.Second}
+		b := named(t, f, shop)
+		pick(t, b)
+		time.Sleep(5*time.Second - time.Nanosecond)
+		pick(t, b)
+		synctest.Wait()
+		if n := f.count(); n != 1 {
+			t.Errorf("%d look-ups before the answer's time is over", n)
+		}
+		time.Sleep(time.Nanosecond)
+		pick(t, b)
+		synctest.Wait()
+		if n := f.count(); n != 2 {
+			t.Errorf("%d look-ups once the answer's time is over, want 2", n)
+		}
+	})
+}
+
+// TestLookupSRV shows that records bring their own ports and weights.
+func TestLookupSRV(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1:8001*1 192.0.2.1:8002*3 [2001:db8::1]:443*4"}}
+		b := named(t, f, shop)
+		pick(t, b)
+		got := counts(t, b, 8)
+		want := map[string]int{"192.0.2.1:8001": 1, "192.0.2.1:8002": 3, "[2001:db8::1]:443": 4}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("turns (-want +got):\n%s", diff)
+		}
+		for _, e := range b.wheel.Load().turns {
+			if want := fmt.Sprintf("shop.test:%d", e.Addr.Port()); e.Host(false) != want {
+				t.Errorf("%v has the Host %q, want %q", e.Addr, e.Host(false), want)
+			}
+		}
+	})
+}
+
+// TestLookupManyNames shows that names are asked for side by side, so that a
+// slow one does not keep the others from being asked for.
+func TestLookupManyNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeDNS{names: make(map[string]string), gate: make(chan struct{})}
+		var list []Target
+		for i := range 3 * lookupsAtOnce {
+			name := fmt.Sprintf("s%d.test", i%(2*lookupsAtOnce))
+			f.names[name] = fmt.Sprintf("192.0.2.%d", i%(2*lookupsAtOnce))
+			list = append(list, Target{Host: name, Port: uint16(1 + i), Weight: 1})
+		}
+		b := named(t, f, list...)
+		var asking sync.WaitGroup
+		asking.Go(func() { pick(t, b) })
+		synctest.Wait()
+		if n := f.count(); n != lookupsAtOnce {
+			t.Errorf("%d names are asked for at once, want %d", n, lookupsAtOnce)
+		}
+		close(f.gate)
+		asking.Wait()
+		if n, turns := f.count(), len(b.wheel.Load().turns); n != 2*lookupsAtOnce || turns != len(list) {
+			t.Errorf("%d look-ups and %d endpoints, want %d and %d", n, turns, 2*lookupsAtOnce, len(list))
+		}
+	})
+}
+
+func TestLookupWithoutResolver(t *testing.T) {
+	if _, err := NewBalancer(newSet(t), Spec{Targets: []Target{shop}}, nil).Pick(nil); !errors.Is(err, ErrName) {
+		t.Errorf("error %v, want ErrName", err)
+	}
 }
 
 func TestLookupTimeout(t *testing.T) {
@@ -241,7 +368,7 @@ func TestLookupTimeout(t *testing.T) {
 // that a name without an address leaves the traffic to the others.
 func TestLookupWeights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeDNS{names: map[string]string{"ip4 shop.test": "192.0.2.1 192.0.2.2"}}
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1 192.0.2.2"}}
 		b := named(t, f, shop, Target{Host: "192.0.2.9", Port: 80, Weight: 100}, Target{Host: "gone.test", Port: 80, Weight: 50})
 		pick(t, b)
 		turns := len(b.wheel.Load().turns)
@@ -254,7 +381,7 @@ func TestLookupWeights(t *testing.T) {
 
 func TestLookupThirds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeDNS{names: map[string]string{"ip4 shop.test": "192.0.2.1 192.0.2.2 192.0.2.3"}}
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1 192.0.2.2 192.0.2.3"}}
 		b := named(t, f, shop)
 		pick(t, b)
 		if n := len(b.wheel.Load().turns); n != 3 {
@@ -277,7 +404,7 @@ func TestLookupThirds(t *testing.T) {
 func TestLookupZeroWeightIsNotAsked(t *testing.T) {
 	f := new(fakeDNS)
 	s := newSet(t)
-	s.resolver = f
+	s.SetResolver(f)
 	b := NewBalancer(s, Spec{Targets: []Target{{Host: "192.0.2.1", Port: 80, Weight: 1}, {Host: "off.test", Port: 80}}}, nil)
 	if at := pick(t, b); at != "192.0.2.1:80" || f.count() != 0 {
 		t.Errorf("picked %s after %d look-ups, want none", at, f.count())
@@ -287,7 +414,7 @@ func TestLookupZeroWeightIsNotAsked(t *testing.T) {
 func TestLookupEndsWithSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSet()
-		s.resolver = &fakeDNS{gate: make(chan struct{})}
+		s.SetResolver(&fakeDNS{gate: make(chan struct{})})
 		b := NewBalancer(s, Spec{Targets: []Target{shop}}, nil)
 		failed := make(chan error, 1)
 		go func() {
@@ -302,11 +429,7 @@ func TestLookupEndsWithSet(t *testing.T) {
 	})
 }
 
-func TestAddressesOfNoWheel(t *testing.T) {
-	var w *wheel
-	if got := w.addresses("shop.test"); got != nil {
-		t.Errorf("addresses %v", got)
-	}
+func TestErrNameText(t *testing.T) {
 	if s := fmt.Sprint(ErrName); s != "name resolution failed" {
 		t.Errorf("Kong's words are %q", s)
 	}

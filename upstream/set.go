@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -18,7 +17,7 @@ const janitorInterval = 5 * time.Second
 // the goroutines that look names up. Safe for concurrent use.
 type Set struct {
 	limits   atomic.Pointer[PoolLimits]
-	resolver resolver
+	resolver atomic.Pointer[Resolver]
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	dialing  context.Context // ends with StopDialing
@@ -33,15 +32,14 @@ type Set struct {
 }
 
 // NewSet returns an empty set that keeps no connection until SetLimits is
-// called. Run must be called for idle connections to be closed in time, and
-// Close in the end.
+// called, and knows no name until SetResolver is. Run must be called for idle
+// connections to be closed in time, and Close in the end.
 func NewSet() *Set {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Set{
-		resolver: &net.Resolver{PreferGo: true},
-		ctx:      ctx,
-		cancel:   cancel,
-		pools:    make(map[poolKey]*Pool),
+		ctx:    ctx,
+		cancel: cancel,
+		pools:  make(map[poolKey]*Pool),
 	}
 	s.dialing, s.stopDial = context.WithCancel(context.Background())
 	s.SetLimits(PoolLimits{})

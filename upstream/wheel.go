@@ -15,8 +15,7 @@ type wheel struct {
 	turns     []*Endpoint // the order in which they are used, over and over; the endpoints themselves unless RoundRobin
 	ring      *ring       // of ConsistentHashing, else nil
 
-	until int64 // sock.Now when names are to be looked up again; 0: never
-	err   error // why there are no endpoints
+	err error // why there are no endpoints
 
 	verdict *atomic.Uint64 // see down; nil without endpoints
 }

@@ -9,6 +9,7 @@ package_of() {
 	case $1 in
 	cc) echo gcc libc6-dev ;; # go test -race links against libc
 	nginx | haproxy | curl | wrk | openssl) echo "$1" ;;
+	dnsmasq) echo dnsmasq-base ;; # the program alone, without the service
 	*)
 		echo "deps.sh: no package is known for the command \"$1\"; add it to internal/devtools/deps.sh" >&2
 		exit 1

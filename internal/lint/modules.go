@@ -25,6 +25,7 @@ var confined = []struct {
 	{"github.com/andybalholm/brotli", []string{"plugins/compression"}},
 	{"github.com/klauspost/compress", []string{"plugins/compression"}},
 	{"github.com/redis/go-redis", []string{"plugins/internal/redis"}},
+	{"github.com/miekg/dns", []string{"upstream/dns"}},
 }
 
 // checkModules finds imports of modules outside of the folders they are
