@@ -66,6 +66,10 @@ fuzz: ## Each fuzz target for FUZZTIME (5s unless told)
 bench: bench-deps build ## Measure against nginx and HAProxy, side by side (BENCH=flags)
 	bin/bulwark bench compare --bulwark bin/bulwark $(BENCH)
 
+.PHONY: bench-routes
+bench-routes: bench-deps build ## Measure what 15,000 routes cost (BENCH=flags)
+	bin/bulwark bench routes-15k --bulwark bin/bulwark $(BENCH)
+
 .PHONY: generate
 generate: ## Write the generated files anew: schemas and pages of docs/
 	go generate ./...

@@ -29,6 +29,12 @@ func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) == 4 && os.Args[1] == "run" && os.Args[2] == "--config":
 		err = standIn(os.Args[3])
+	case len(os.Args) == 4 && os.Args[1] == "run" && os.Args[2] == "-c":
+		err = serveFile(os.Args[3])
+	case len(os.Args) == 3 && os.Args[1] == "check":
+		if _, err = loadFile(os.Args[2]); err == nil {
+			os.Exit(0)
+		}
 	case len(os.Args) == 4 && os.Args[1] == "origin" && os.Args[2] == "--address":
 		err = origin.Run(context.Background(), origin.Options{Address: os.Args[3]}, os.Stdout)
 	case len(os.Args) == 2 && os.Args[1] == "version":

@@ -99,7 +99,7 @@ func (l *loader) prepare(k *kind, n *yaml.Node, parent *declared, children *[]ch
 	}
 	field := parent.kind.children[k.name]
 	if _, v := pair(n, field); v == nil || v.Tag == "!!null" {
-		n = with(without(n, field), field, record(n, "id", text(n, parent.id().String())))
+		n = with(n, field, parent.reference(n))
 	}
 	return n
 }
@@ -199,8 +199,26 @@ func pair(n *yaml.Node, key string) (k, v *yaml.Node) {
 	return nil, nil
 }
 
-// without returns a copy of a mapping that lacks a key.
+// reference returns a reference to the entity, at the place of another node.
+func (d *declared) reference(at *yaml.Node) *yaml.Node {
+	var nodes struct {
+		record, key, id yaml.Node
+		content         [2]*yaml.Node
+	}
+	nodes.record = yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: at.Line, Column: at.Column}
+	nodes.key = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "id", Line: at.Line, Column: at.Column}
+	nodes.id = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: d.id().String(), Line: at.Line, Column: at.Column}
+	nodes.content = [2]*yaml.Node{&nodes.key, &nodes.id}
+	nodes.record.Content = nodes.content[:]
+	return &nodes.record
+}
+
+// without returns a copy of a mapping that lacks a key, or the mapping itself
+// if it does.
 func without(n *yaml.Node, key string) *yaml.Node {
+	if k, _ := pair(n, key); k == nil {
+		return n
+	}
 	c := *n
 	c.Content = make([]*yaml.Node, 0, len(n.Content)+2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -211,10 +229,17 @@ func without(n *yaml.Node, key string) *yaml.Node {
 	return &c
 }
 
-// with returns a copy of a mapping that has one more key.
+// with returns a copy of a mapping in which a key has another value, or which
+// has one more key.
 func with(n *yaml.Node, key string, value *yaml.Node) *yaml.Node {
 	c := *n
-	c.Content = append(slices.Clone(n.Content), text(value, key), value)
+	c.Content = make([]*yaml.Node, 0, len(n.Content)+2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value != key {
+			c.Content = append(c.Content, n.Content[i], n.Content[i+1])
+		}
+	}
+	c.Content = append(c.Content, text(value, key), value)
 	return &c
 }
 

@@ -107,7 +107,22 @@ func contentHash(root *yaml.Node) string {
 // hashNode feeds a tree to h without its layout. Every value is framed by its
 // kind and length, so that different trees give different bytes.
 func hashNode(h hash.Hash, n *yaml.Node) {
-	var frame [24]byte
+	f := framer{h: h, b: make([]byte, 0, framerBytes)}
+	f.node(n)
+	h.Write(f.b)
+}
+
+// framer gathers what is hashed: a call for each value, and the memory for its
+// frame, would cost more than the hash.
+type framer struct {
+	h hash.Hash
+	b []byte
+}
+
+// framerBytes is how much is gathered.
+const framerBytes = 4 << 10
+
+func (f *framer) node(n *yaml.Node) {
 	count := len(n.Content)
 	kind := byte('[')
 	switch n.Kind {
@@ -119,12 +134,15 @@ func hashNode(h hash.Hash, n *yaml.Node) {
 			kind = n.Tag[2] // str, int, float, bool, null differ in their first letter
 		}
 	}
-	b := append(strconv.AppendInt(append(frame[:0], kind), int64(count), 10), ':')
-	h.Write(b)
+	f.b = append(strconv.AppendInt(append(f.b, kind), int64(count), 10), ':')
 	if n.Kind == yaml.ScalarNode {
-		h.Write([]byte(n.Value))
+		f.b = append(f.b, n.Value...)
+	}
+	if len(f.b) >= framerBytes/2 {
+		f.h.Write(f.b)
+		f.b = f.b[:0]
 	}
 	for _, c := range n.Content {
-		hashNode(h, c)
+		f.node(c)
 	}
 }

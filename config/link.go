@@ -10,7 +10,7 @@ import (
 // link indexes what was declared, resolves the references and then checks the
 // rules that concern several entities.
 func (l *loader) link() {
-	uniq := uniqueness{report: l.report, seen: make(map[claim]*declared)}
+	uniq := uniqueness{report: l.report, seen: make(map[claim]*declared, 2*len(l.declared))}
 	for _, d := range l.declared {
 		if uniq.identity(d) {
 			d.kind.index(d.entity)

@@ -44,7 +44,7 @@ func (l *loader) splitURL(n *yaml.Node) *yaml.Node {
 		if key == "port" {
 			v.Tag = "!!int"
 		}
-		n = with(without(n, key), key, v)
+		n = with(n, key, v)
 	}
 	return n
 }

@@ -1,11 +1,9 @@
 package edge
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -41,14 +39,21 @@ type Env struct {
 // prev, which may be nil, has of the same kind is adopted: plugin instances,
 // balancers with their addresses, the access log. Errors are of what cannot be
 // known from the file alone, such as a log that cannot be opened.
-func Compile(cfg *config.Config, prev *Snapshot, env Env) (*Snapshot, error) {
+//
+// changed are the keys of the entities in which cfg differs from prev's
+// configuration, as Config.Adopt finds them; nil if that is not known. All
+// others are the same pointers in both, and what was compiled of them for prev
+// is adopted.
+func Compile(cfg *config.Config, changed []config.Key, prev *Snapshot, env Env) (*Snapshot, error) {
 	if prev == nil {
 		prev = new(Snapshot)
 	}
-	c := &compiler{env: env, cfg: cfg, prev: prev, snap: &Snapshot{
+	c := &compiler{env: env, cfg: cfg, prev: prev, touched: touch(cfg, changed, prev.Config), snap: &Snapshot{
 		Config:    cfg,
 		sites:     make(map[string]*site),
-		plugins:   make(map[pluginKey]*instance),
+		plugins:   make(map[config.ID]*placed, cfg.Plugins.Len()),
+		services:  make(map[config.ID]compiledService, cfg.Services.Len()),
+		routes:    make([]compiledRoute, 0, cfg.Routes.Len()),
 		balancers: make(map[string]*upstream.Balancer),
 	}}
 	if err := c.compile(); err != nil {
@@ -59,12 +64,12 @@ func Compile(cfg *config.Config, prev *Snapshot, env Env) (*Snapshot, error) {
 }
 
 type compiler struct {
-	env      Env
-	cfg      *config.Config
-	prev     *Snapshot
-	snap     *Snapshot
-	plans    *planner
-	services map[config.ID]*l7.Service
+	env     Env
+	cfg     *config.Config
+	prev    *Snapshot
+	touched *touched // nil: everything
+	snap    *Snapshot
+	plans   *planner
 }
 
 func (c *compiler) compile() error {
@@ -74,22 +79,18 @@ func (c *compiler) compile() error {
 	if err := c.buildPlugins(); err != nil {
 		return err
 	}
-	c.plans = newPlanner(c.env.Kinds, c.cfg, c.snap.plugins)
-	if err := c.buildServices(); err != nil {
-		return err
-	}
+	c.plans = newPlanner(c.env.Kinds, c.snap.plugins, c.prev.plans)
+	c.buildServices()
 	if err := c.buildGroups(); err != nil {
 		return err
 	}
-	routes, err := c.buildRoutes()
-	if err != nil {
-		return err
-	}
-	router, err := l7.NewFlavoredRouter(c.cfg.Node.Flavor, routes)
+	c.buildRoutes()
+	c.snap.plans = c.plans.done()
+	routes, err := c.buildRouter()
 	if err != nil {
 		return fmt.Errorf("building the router: %w", err)
 	}
-	return c.buildSites(router, routes)
+	return c.buildSites(c.snap.router, routes)
 }
 
 // openAccessLog opens the access log, or goes on with the one that is open.
@@ -110,28 +111,17 @@ func (c *compiler) openAccessLog() error {
 	return nil
 }
 
-// buildServices compiles the enabled services.
-func (c *compiler) buildServices() error {
-	c.services = make(map[config.ID]*l7.Service, c.cfg.Services.Len())
-	targets := make(map[config.ID][]upstream.Target)
-	for _, t := range c.cfg.Targets.All() {
-		id := t.Upstream.ID
-		targets[id] = append(targets[id], upstream.Target{Host: t.Host(), Port: t.Port(), Weight: t.Weight})
-	}
+// buildServices compiles the enabled services, or adopts them.
+func (c *compiler) buildServices() {
+	targets := targetsOf(c.cfg)
 	for _, e := range c.cfg.Services.All() {
-		if !e.Enabled {
-			continue
+		if e.Enabled && !c.adoptService(e) {
+			c.snap.services[e.ID] = c.buildService(e, targets)
 		}
-		s, err := c.buildService(e, targets)
-		if err != nil {
-			return fmt.Errorf("building service %q: %w", cmp.Or(e.Name, e.ID.String()), err)
-		}
-		c.services[e.ID] = s
 	}
-	return nil
 }
 
-func (c *compiler) buildService(e *config.Service, targets map[config.ID][]upstream.Target) (*l7.Service, error) {
+func (c *compiler) buildService(e *config.Service, targets map[config.ID][]upstream.Target) compiledService {
 	s := &l7.Service{
 		Entity:         e,
 		Path:           e.Path,
@@ -140,24 +130,25 @@ func (c *compiler) buildService(e *config.Service, targets map[config.ID][]upstr
 		WriteTimeout:   e.WriteTimeout.Duration(),
 		ReadTimeout:    e.ReadTimeout.Duration(),
 	}
+	var key string
 	clientCert := e.ClientCertificate.ID
 	if up, ok := c.cfg.Upstreams.Lookup(e.Host); ok {
 		s.Host = up.HostHeader
-		s.Balancer = c.balancer("upstream "+up.ID.String(), c.upstreamSpec(up, targets[up.ID]))
+		key = "upstream " + up.ID.String()
+		s.Balancer = c.balancer(key, c.upstreamSpec(up, targets[up.ID]))
 		s.Hash = hashPolicy(up)
 		if clientCert.IsZero() {
 			clientCert = up.ClientCertificate.ID
 		}
 	} else {
 		t := upstream.Target{Host: e.Host, Port: uint16(e.Port), Weight: 1}
-		s.Balancer = c.balancer(fmt.Sprintf("host %s %d", t.Host, t.Port), upstream.Spec{Targets: []upstream.Target{t}, Resilience: c.resilience()})
+		key = fmt.Sprintf("host %s %d", t.Host, t.Port)
+		s.Balancer = c.balancer(key, upstream.Spec{Targets: []upstream.Target{t}, Resilience: c.resilience()})
 	}
 	if e.Protocol == config.HTTPS {
 		s.Identity = upstream.NewIdentity(c.identity(e, clientCert))
 	}
-	var err error
-	s.LogJSON, err = json.Marshal(e)
-	return s, err
+	return compiledService{s, key}
 }
 
 // defaultVerifyDepth is what a service without tls_verify_depth has, as in Kong.
@@ -182,28 +173,24 @@ func (c *compiler) identity(e *config.Service, clientCert config.ID) upstream.Id
 	return id
 }
 
-// buildRoutes compiles the routes, but for those of disabled services.
-func (c *compiler) buildRoutes() ([]*l7.Route, error) {
-	routes := make([]*l7.Route, 0, c.cfg.Routes.Len())
+// buildRoutes compiles the routes, but for those of disabled services, or
+// adopts them.
+func (c *compiler) buildRoutes() {
+	old := c.oldRoutes()
 	for _, e := range c.cfg.Routes.All() {
-		service := c.services[e.Service.ID]
-		if service == nil && !e.Service.IsZero() {
+		service := c.snap.services[e.Service.ID].Service
+		if service == nil && !e.Service.IsZero() || c.adoptRoute(e, service, old) {
 			continue
 		}
-		logJSON, err := json.Marshal(e)
-		if err != nil {
-			return nil, fmt.Errorf("building route %q: %w", cmp.Or(e.Name, e.ID.String()), err)
-		}
-		routes = append(routes, &l7.Route{
+		plan := c.plans.forRoute(e)
+		c.snap.routes = append(c.snap.routes, compiledRoute{&l7.Route{
 			Entity:  e,
 			Service: service,
-			Plan:    c.plans.forRoute(e),
-			LogJSON: logJSON,
+			Plan:    plan.Plan,
 			HTTP:    slices.Contains(e.Protocols, config.HTTP),
 			HTTPS:   slices.Contains(e.Protocols, config.HTTPS),
-		})
+		}, plan})
 	}
-	return routes, nil
 }
 
 // buildSites makes each listener's part.
@@ -219,7 +206,7 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	}
 	pipeline := l7.Pipeline{
 		Router:       router,
-		Global:       c.plans.global,
+		Global:       c.plans.global.Plan,
 		ConsumerPlan: c.plans.consumerPlan(),
 		Forwarder:    &forward.Client{Limits: responseLimits(&node.Limits), Policy: policy, Metrics: c.env.Metrics},
 		Policy:       policy,

@@ -1,12 +1,11 @@
 package edge
 
 import (
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"sync/atomic"
 
 	"github.com/bulwark-edge/bulwark/config"
@@ -14,20 +13,20 @@ import (
 	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
-// pluginKey is what an instance must have in common with an old one to be
-// adopted: the entity and its configuration.
-type pluginKey struct {
-	id     config.ID
-	config [sha256.Size]byte
-}
-
 // instance is a built plugin. Snapshots that have it share it, state and all.
 type instance struct {
-	entity *config.Plugin
+	entity *config.Plugin // that it was built from
 	kind   plugins.Kind
 	order  int
 	plugin any
 	users  atomic.Int64 // snapshots that serve or are not retired yet
+}
+
+// placed is an instance and where it runs in one snapshot: an adopted one may
+// have been moved to another scope. A listener's own has none.
+type placed struct {
+	*instance
+	scope scope
 }
 
 func (in *instance) close(log *slog.Logger) {
@@ -75,14 +74,8 @@ func (c *compiler) buildPlugin(e *config.Plugin) (*instance, error) {
 	if order < 0 {
 		return nil, fmt.Errorf("BUG: kind %q passed validation", e.Name)
 	}
-	text, err := json.Marshal(e.Config)
-	if err != nil {
-		return nil, err
-	}
-	key := pluginKey{e.ID, sha256.Sum256(append(text, e.Name...))}
-	if old := c.prev.plugins[key]; old != nil && old.order == order {
-		c.snap.plugins[key] = old
-		return old, nil
+	if old := c.prev.plugins[e.ID]; old != nil && old.order == order && old.builtFor(e) {
+		return c.place(old.instance, e), nil
 	}
 	kind := c.env.Kinds[order]
 	built, err := kind.Build(e.Config, plugins.Env{
@@ -93,9 +86,19 @@ func (c *compiler) buildPlugin(e *config.Plugin) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &instance{entity: e, kind: kind, order: order, plugin: built}
-	c.snap.plugins[key] = in
-	return in, nil
+	return c.place(&instance{entity: e, kind: kind, order: order, plugin: built}, e), nil
+}
+
+// place makes an instance one of the snapshot's.
+func (c *compiler) place(in *instance, e *config.Plugin) *instance {
+	c.snap.plugins[e.ID] = &placed{in, scope{e.Route.ID, e.Service.ID, e.Consumer.ID}}
+	return in
+}
+
+// builtFor reports whether building e would make the same instance again. The
+// values are compared themselves: as JSON two secrets look alike.
+func (in *instance) builtFor(e *config.Plugin) bool {
+	return in.entity == e || in.entity.Name == e.Name && reflect.DeepEqual(in.entity.Config, e.Config)
 }
 
 func kindIndex(kinds []plugins.Kind, name string) int {

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait of the tests in this folder.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 const (
 	request = "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n"
@@ -83,11 +83,12 @@ func ask(c net.Conn, r *bufio.Reader, head string) (*http.Response, error) {
 	return resp, nil
 }
 
-// load is clients that ask without a pause until they are stopped.
+// load is clients that ask until they are stopped.
 type load struct {
-	done   atomic.Int64 // answers that were right
-	lost   atomic.Int64 // requests that had none
-	failed chan error   // the first of what went wrong
+	done   atomic.Int64  // answers that were right
+	lost   atomic.Int64  // requests that had none
+	failed chan error    // the first of what went wrong
+	every  time.Duration // how often a client asks; 0: without a pause
 	stop   atomic.Bool
 	work   sync.WaitGroup
 }
@@ -101,19 +102,24 @@ const keptFor = 5000
 // one for each request.
 func startLoad(addr string, keeping, single int) *load {
 	l := &load{failed: make(chan error, 1)}
-	for range keeping {
-		l.work.Go(func() { l.client(addr, keptFor, request) })
-	}
-	for range single {
-		l.work.Go(func() { l.client(addr, 1, "GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n") })
-	}
+	l.start(addr, keeping, keptFor, request)
+	l.start(addr, single, 1, "GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
 	return l
 }
 
+// start starts clients that send the heads in turn.
+func (l *load) start(addr string, clients, perConn int, heads ...string) {
+	for range clients {
+		l.work.Go(func() { l.client(addr, perConn, heads) })
+	}
+}
+
 // client asks, on a new connection after the given number of requests.
-func (l *load) client(addr string, perConn int, head string) {
-	for !l.stop.Load() {
-		if err := l.connection(addr, perConn, head); err != nil {
+func (l *load) client(addr string, perConn int, heads []string) {
+	pace := time.NewTicker(max(l.every, 1))
+	defer pace.Stop()
+	for at := 0; !l.stop.Load(); at += perConn {
+		if err := l.connection(addr, perConn, heads, at, pace.C); err != nil {
 			l.lost.Add(1)
 			select {
 			case l.failed <- err:
@@ -123,19 +129,22 @@ func (l *load) client(addr string, perConn int, head string) {
 	}
 }
 
-func (l *load) connection(addr string, n int, head string) error {
+func (l *load) connection(addr string, n int, heads []string, at int, pace <-chan time.Time) error {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	r := bufio.NewReader(c)
-	for range n {
+	for i := range n {
+		if l.every > 0 {
+			<-pace
+		}
 		if l.stop.Load() {
 			return nil
 		}
 		_ = c.SetDeadline(time.Now().Add(patience))
-		resp, err := ask(c, r, head)
+		resp, err := ask(c, r, heads[(at+i)%len(heads)])
 		if err != nil {
 			return err
 		}
@@ -166,6 +175,12 @@ func (l *load) end(t testing.TB) {
 
 // eventually waits until ok.
 func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	within(t, patience, what, ok)
+}
+
+// within waits until ok, with a patience of its own.
+func within(t testing.TB, patience time.Duration, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for !ok() {

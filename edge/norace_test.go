@@ -5,3 +5,10 @@ package edge_test
 // mostAllocs is what a plain exchange may allocate, beyond the two strings of
 // its heads: nothing but a share of what is made now and then.
 const mostAllocs = 2.5
+
+// stormChanges and stormFiles are how often TestReloadStormRoutes changes the
+// configuration by Apply and by the file.
+const (
+	stormChanges = 1000
+	stormFiles   = 50
+)

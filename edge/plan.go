@@ -12,55 +12,102 @@ import (
 // scope is what an instance is limited to; a zero id is no limit.
 type scope struct{ route, service, consumer config.ID }
 
+// sharedPlan is a plan and what it was made of. Routes with the same instances
+// share it, and so do snapshots.
+type sharedPlan struct {
+	*l7.Plan
+	key       string // the ids of the instances
+	instances []*instance
+}
+
 // planner chooses, for a route and a consumer, the one instance of each kind
 // that runs: the most specific one (Kong's plugin precedence).
 type planner struct {
 	kinds     []map[scope]*instance // by order
-	global    *l7.Plan
-	routes    []l7.Instance             // of the global plan
-	consumers map[config.ID]bool        // consumers with an instance of their own
-	mu        sync.Mutex                // guards cache
-	cache     map[[2]config.ID]*l7.Plan // by route and consumer
+	limited   map[config.ID]bool    // routes and services with an instance of their own
+	consumers map[config.ID]bool    // consumers with an instance of their own
+	global    *sharedPlan
+	plans     map[string]*sharedPlan // those in use, by key
+	old       map[string]*sharedPlan // those of the old snapshot
+
+	mu    sync.Mutex                // guards cache
+	cache map[[2]config.ID]*l7.Plan // by route and consumer
 }
 
 // maxCachedPlans bounds the plans kept for pairs of route and consumer. Beyond
 // it they are made for each exchange.
 const maxCachedPlans = 1 << 16
 
-func newPlanner(kinds []plugins.Kind, cfg *config.Config, built map[pluginKey]*instance) *planner {
+func newPlanner(kinds []plugins.Kind, built map[config.ID]*placed, old map[string]*sharedPlan) *planner {
 	p := &planner{
 		kinds:     make([]map[scope]*instance, len(kinds)),
+		limited:   make(map[config.ID]bool),
 		consumers: make(map[config.ID]bool),
+		plans:     make(map[string]*sharedPlan),
+		old:       old,
 		cache:     make(map[[2]config.ID]*l7.Plan),
 	}
 	for _, in := range built {
-		// The entity of this configuration, since an adopted instance may have
-		// been moved to another scope.
-		e, ok := cfg.Plugins.Get(in.entity.ID)
-		if !ok {
-			continue
-		}
-		s := scope{e.Route.ID, e.Service.ID, e.Consumer.ID}
+		s := in.scope
 		if p.kinds[in.order] == nil {
 			p.kinds[in.order] = make(map[scope]*instance)
 		}
-		p.kinds[in.order][s] = in
+		p.kinds[in.order][s] = in.instance
 		if !s.consumer.IsZero() {
 			p.consumers[s.consumer] = true
+			continue
 		}
+		p.limited[s.route], p.limited[s.service] = true, true
 	}
-	p.routes = p.choose(scope{})
-	p.global = l7.NewPlan(p.routes)
+	delete(p.limited, config.ID{})
+	p.global = p.share(p.choose(scope{}))
 	return p
 }
 
 // forRoute returns what runs on a route while no consumer is known.
-func (p *planner) forRoute(r *config.Route) *l7.Plan {
-	instances := p.choose(scope{route: r.ID, service: r.Service.ID})
-	if slices.Equal(instances, p.routes) {
+func (p *planner) forRoute(r *config.Route) *sharedPlan {
+	if !p.limited[r.ID] && !p.limited[r.Service.ID] {
 		return p.global
 	}
-	return l7.NewPlan(instances)
+	return p.share(p.choose(scope{route: r.ID, service: r.Service.ID}))
+}
+
+// share returns the plan of some instances, the same for the same ones.
+func (p *planner) share(instances []*instance) *sharedPlan {
+	key := make([]byte, 0, len(instances)*len(config.ID{}))
+	for _, in := range instances {
+		key = append(key, in.entity.ID[:]...)
+	}
+	if s := p.plans[string(key)]; s != nil {
+		return s
+	}
+	s := p.old[string(key)]
+	if s == nil || !slices.Equal(s.instances, instances) {
+		s = &sharedPlan{Plan: newPlan(instances), key: string(key), instances: instances}
+	}
+	p.plans[s.key] = s
+	return s
+}
+
+// keep counts a plan of the old snapshot among those in use.
+func (p *planner) keep(s *sharedPlan) {
+	if s != p.global {
+		p.plans[s.key] = s
+	}
+}
+
+// done lets go of the old snapshot's plans and returns those in use.
+func (p *planner) done() map[string]*sharedPlan {
+	p.old = nil
+	return p.plans
+}
+
+func newPlan(instances []*instance) *l7.Plan {
+	list := make([]l7.Instance, len(instances))
+	for i, in := range instances {
+		list[i] = l7.Instance{Order: in.order, Kind: in.kind.Name, Plugin: in.plugin}
+	}
+	return l7.NewPlan(list)
 }
 
 // consumerPlan returns the function that finds a consumer's plan, or nil if no
@@ -78,7 +125,7 @@ func (p *planner) consumerPlan() func(*l7.Route, *config.Consumer) *l7.Plan {
 		key := [2]config.ID{r.Entity.ID, c.ID}
 		plan := p.cache[key]
 		if plan == nil {
-			plan = l7.NewPlan(p.choose(scope{r.Entity.ID, r.Entity.Service.ID, c.ID}))
+			plan = newPlan(p.choose(scope{r.Entity.ID, r.Entity.Service.ID, c.ID}))
 			if len(p.cache) < maxCachedPlans {
 				p.cache[key] = plan
 			}
@@ -88,11 +135,11 @@ func (p *planner) consumerPlan() func(*l7.Route, *config.Consumer) *l7.Plan {
 }
 
 // choose returns the instances that run within s, in order.
-func (p *planner) choose(s scope) []l7.Instance {
-	var chosen []l7.Instance
-	for order, instances := range p.kinds {
+func (p *planner) choose(s scope) []*instance {
+	var chosen []*instance
+	for _, instances := range p.kinds {
 		if in := mostSpecific(instances, s); in != nil {
-			chosen = append(chosen, l7.Instance{Order: order, Kind: in.kind.Name, Plugin: in.plugin})
+			chosen = append(chosen, in)
 		}
 	}
 	return chosen

@@ -5,3 +5,11 @@ package edge_test
 // mostAllocs is what a plain exchange may allocate under the race detector,
 // which lets pools forget a part of what they are given.
 const mostAllocs = 25
+
+// stormChanges and stormFiles are how often TestReloadStormRoutes changes the
+// configuration by Apply and by the file. Under the race detector a change
+// takes ten times as long.
+const (
+	stormChanges = 40
+	stormFiles   = 2
+)

@@ -57,7 +57,13 @@ func (e *Edge) reload(ctx context.Context, load func() (*config.Config, error)) 
 	if err != nil {
 		return err
 	}
-	s, err := Compile(cfg, e.Current(), e.env)
+	prev := e.Current()
+	var serving *config.Config
+	if prev != nil {
+		serving = prev.Config
+	}
+	cfg, changed := cfg.Adopt(serving)
+	s, err := Compile(cfg, changed, prev, e.env)
 	if err != nil {
 		return err
 	}

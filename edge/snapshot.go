@@ -21,7 +21,11 @@ type Snapshot struct {
 	sites     map[string]*site // by listener
 	orphan    *site            // for connections of listeners that are gone
 	specs     []listeners.Spec
-	plugins   map[pluginKey]*instance
+	plugins   map[config.ID]*placed         // the enabled ones
+	services  map[config.ID]compiledService // the enabled ones
+	routes    []compiledRoute               // those that are routed to, in the order of their declaration
+	router    *l7.Router
+	plans     map[string]*sharedPlan
 	balancers map[string]*upstream.Balancer
 	accessLog *sharedLog
 	groups    []group       // the upstreams, by name

@@ -119,8 +119,8 @@ func newFixture(t *testing.T, plan *Plan) *fixture {
 	f := &fixture{upstream: new(fakeUpstream), log: new(logged)}
 	f.route = &Route{
 		Entity:  &config.Route{Name: "shop", Paths: []string{"/shop"}, StripPath: true, PathHandling: config.V0, HTTPSRedirectStatusCode: 426},
-		Service: &Service{Entity: &config.Service{Name: "shop"}, LogJSON: []byte(`{"name":"shop"}`)},
-		Plan:    plan, LogJSON: []byte(`{"name":"shop"}`), HTTP: true, HTTPS: true,
+		Service: &Service{Entity: &config.Service{Name: "shop"}},
+		Plan:    plan, HTTP: true, HTTPS: true,
 	}
 	router, err := NewRouter([]*Route{f.route})
 	if err != nil {

@@ -59,9 +59,9 @@ func (x *Exchange) AppendLogEntry(b []byte) []byte {
 	}
 	b = append(b, ']')
 	if x.Route != nil {
-		b = append(append(b, `,"route":`...), x.Route.LogJSON...)
+		b = append(append(b, `,"route":`...), x.Route.LogJSON()...)
 		if x.Route.Service != nil {
-			b = append(append(b, `,"service":`...), x.Route.Service.LogJSON...)
+			b = append(append(b, `,"service":`...), x.Route.Service.LogJSON()...)
 		}
 	}
 	if x.Consumer != nil {

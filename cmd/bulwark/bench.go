@@ -10,6 +10,7 @@ import (
 	"github.com/bulwark-edge/bulwark/bench"
 	"github.com/bulwark-edge/bulwark/bench/load"
 	"github.com/bulwark-edge/bulwark/bench/origin"
+	"github.com/bulwark-edge/bulwark/bench/routes"
 )
 
 // interruptible returns a context that a signal ends.
@@ -35,7 +36,7 @@ func originCommand() *cobra.Command {
 
 func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure"}
-	cmd.AddCommand(benchHTTPCommand(), benchCompareCommand())
+	cmd.AddCommand(benchHTTPCommand(), benchCompareCommand(), benchRoutesCommand(), benchScaleCommand())
 	return cmd
 }
 
@@ -97,5 +98,46 @@ func benchCompareCommand() *cobra.Command {
 	f.IntVar(&o.LoadCPU, "load-cpu", 0, "processor of the load and the origin; 0 with --proxy-cpu 0 means 1")
 	f.StringVar(&o.JSONFile, "json", "", "file for the report as JSON")
 	f.StringVar(&o.MarkdownFile, "markdown", "", "file for the report as Markdown")
+	return cmd
+}
+
+func benchRoutesCommand() *cobra.Command {
+	var o routes.Options
+	cmd := &cobra.Command{
+		Use:   "routes",
+		Short: "Write a declarative file with many routes, to measure with",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return routes.Write(cmd.OutOrStdout(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&o.Count, "count", routes.DefaultCount, "number of routes, five to a service")
+	f.StringVar(&o.Origin, "origin", routes.DefaultOrigin, "address and port of the first service")
+	f.BoolVar(&o.Shared, "shared", false, "let every service be at the origin")
+	return cmd
+}
+
+func benchScaleCommand() *cobra.Command {
+	var o bench.ScaleOptions
+	cmd := &cobra.Command{
+		Use:   "routes-15k",
+		Short: "Measure what 15,000 routes cost: to check, to load, to change, to look up",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := interruptible(cmd.Context())
+			defer cancel()
+			o.Progress = cmd.ErrOrStderr()
+			return bench.Scale(ctx, o, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Bulwark, "bulwark", "", "path of the binary under test")
+	f.IntVar(&o.Routes, "routes", routes.DefaultCount, "number of routes")
+	f.IntVar(&o.Rounds, "rounds", 0, "how often each thing is measured")
+	f.DurationVar(&o.Duration, "duration", 0, "how long one turn of load is measured")
+	f.DurationVar(&o.IdleWait, "idle-wait", 0, "how long a process rests before memory is read")
+	f.IntVar(&o.ProxyCPU, "proxy-cpu", 0, "processor of the binary under test")
+	f.IntVar(&o.LoadCPU, "load-cpu", 0, "processor of the load and the origin; 0 with --proxy-cpu 0 means 1")
 	return cmd
 }

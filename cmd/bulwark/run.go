@@ -67,7 +67,8 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) error {
 	}
 	level := new(slog.LevelVar)
 	log := telemetry.NewLogger(stderr, level)
-	tuneGC()
+	gc := newCollector()
+	gc.loading()
 	store, err := file.New(o.config, catalog.All(), log)
 	if err != nil {
 		return err
@@ -81,7 +82,8 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) error {
 		fmt.Fprintln(stderr, err)
 		return errSaid
 	}
-	p := &process{edge: e, store: store, log: log, notifier: telemetry.NewNotifier(os.LookupEnv)}
+	gc.loaded()
+	p := &process{edge: e, store: store, log: log, gc: gc, notifier: telemetry.NewNotifier(os.LookupEnv)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer p.work.Wait()
 	defer cancel()
@@ -99,14 +101,20 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) error {
 			log.Error(err.Error())
 		}
 	})
+	rest := time.NewTimer(gcAgain)
+	defer rest.Stop()
 	for {
 		select {
+		case <-rest.C:
+			gc.loaded()
 		case <-changed:
 			p.reload(ctx, "file changed")
+			rest.Reset(gcAgain)
 		case s := <-signals:
 			switch s {
 			case syscall.SIGHUP:
 				p.reload(ctx, "SIGHUP")
+				rest.Reset(gcAgain)
 			case syscall.SIGUSR1:
 				if err := e.ReopenLogs(); err != nil {
 					log.Error(err.Error())
@@ -123,12 +131,14 @@ type process struct {
 	edge     *edge.Edge
 	store    *file.Store
 	log      *slog.Logger
+	gc       collector
 	notifier *telemetry.Notifier
 	work     sync.WaitGroup
 }
 
 func (p *process) reload(ctx context.Context, why string) {
 	p.notify(p.notifier.Reloading())
+	p.gc.loading()
 	began := time.Now()
 	err := p.edge.Reload(ctx, p.store.Load)
 	var all *config.Errors
@@ -141,6 +151,7 @@ func (p *process) reload(ctx context.Context, why string) {
 		p.log.Info("serving a new configuration", "why", why, "hash", p.edge.Current().Config.Hash, "took", time.Since(began).String())
 	}
 	p.notify(p.notifier.Ready("serving"))
+	p.gc.loaded()
 }
 
 // shutdown drains; a second signal ends the process at once.

@@ -49,8 +49,8 @@ func NewRig(t testing.TB, plugin any) *Rig {
 	r := &Rig{
 		Route: &l7.Route{
 			Entity:  &config.Route{ID: rigID(t, "2"), Name: "shop", Paths: []string{"/"}, PathHandling: config.V0, HTTPSRedirectStatusCode: 426, Service: config.Ref[config.Service]{ID: service.ID}},
-			Service: &l7.Service{Entity: service, LogJSON: []byte(`{"name":"shop"}`)},
-			Plan:    plan, LogJSON: []byte(`{"name":"shop"}`), HTTP: true, HTTPS: true,
+			Service: &l7.Service{Entity: service},
+			Plan:    plan, HTTP: true, HTTPS: true,
 		},
 		Status: 200,
 		conn:   l4.NewInfo("web", netip.MustParseAddrPort("192.0.2.7:4711"), netip.MustParseAddrPort("192.0.2.1:8000")),

@@ -168,7 +168,7 @@ func newFixture(t *testing.T, hooks []any, origins ...*origin) *fixture {
 	}
 	f.metrics = telemetry.NewMetrics(telemetry.Options{Reasons: l7.ReasonNames(), UpstreamErrors: l7.ReasonNames()})
 	f.service = &l7.Service{
-		Entity: new(config.Service), Balancer: upstream.NewBalancer(f.set, upstream.Spec{Targets: targets}, nil), LogJSON: []byte("{}"),
+		Entity: new(config.Service), Balancer: upstream.NewBalancer(f.set, upstream.Spec{Targets: targets}, nil),
 		Tries: 6, ConnectTimeout: patience, WriteTimeout: patience, ReadTimeout: patience,
 	}
 	var instances []l7.Instance
@@ -177,7 +177,7 @@ func newFixture(t *testing.T, hooks []any, origins ...*origin) *fixture {
 	}
 	route := &l7.Route{
 		Entity: &config.Route{Name: "all", Paths: []string{"/"}, PathHandling: config.V0}, Service: f.service,
-		Plan: l7.NewPlan(instances), LogJSON: []byte("{}"), HTTP: true, HTTPS: true,
+		Plan: l7.NewPlan(instances), HTTP: true, HTTPS: true,
 	}
 	router, err := l7.NewRouter([]*l7.Route{route})
 	if err != nil {
