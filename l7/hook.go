@@ -38,9 +38,9 @@ type (
 // BodyReader is a plugin whose Request hook looks at the request's content.
 // Before the hook runs the pipeline reads all of it, at most BodyLimit bytes:
 // longer content is refused with 413, and what does not fit into
-// node.limits.body_buffers with 503. A limit of 0 means that this instance does
-// not look at it.
-type BodyReader interface{ BodyLimit() int64 }
+// node.limits.body_buffers with 503. A limit of 0 means that the plugin does not
+// look at this exchange's content.
+type BodyReader interface{ BodyLimit(x *Exchange) int64 }
 
 // Instance is a configured plugin at its place in the order.
 type Instance struct {
@@ -55,7 +55,7 @@ type Step[H any] struct {
 	Kind  string
 	Hook  H
 
-	bodyLimit int64 // of a BodyReader's Request hook
+	reader BodyReader // the plugin, if it is one; for Request hooks
 }
 
 // Plan is what runs for an exchange: one slice of hooks per phase, in order.
@@ -105,7 +105,7 @@ func appendStep[H any](steps []Step[H], in Instance) []Step[H] {
 	}
 	s := Step[H]{Order: in.Order, Kind: in.Kind, Hook: h}
 	if r, ok := in.Plugin.(BodyReader); ok {
-		s.bodyLimit = r.BodyLimit()
+		s.reader = r
 	}
 	return append(steps, s)
 }

@@ -131,9 +131,11 @@ func (p *Pipeline) run(x *Exchange) error {
 		if step == nil {
 			break
 		}
-		if step.bodyLimit > 0 {
-			if err := x.readBody(step.bodyLimit); err != nil {
-				return err
+		if step.reader != nil && x.Req.Body != nil {
+			if limit := step.reader.BodyLimit(x); limit > 0 {
+				if err := x.readBody(limit); err != nil {
+					return err
+				}
 			}
 		}
 		if step.Hook.Request(x) == Done {

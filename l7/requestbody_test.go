@@ -39,7 +39,7 @@ type reader struct {
 	then  func(x *Exchange) Verdict
 }
 
-func (r *reader) BodyLimit() int64 { return r.limit }
+func (r *reader) BodyLimit(*Exchange) int64 { return r.limit }
 
 func (r *reader) Request(x *Exchange) Verdict {
 	r.seen = x.Body()

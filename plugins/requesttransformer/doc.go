@@ -52,6 +52,6 @@
 // # Limits
 //
 // An instance with rules for content reads all content of a request, at most
-// 8 MiB of it, whatever its type; 413 above. A form may have 10000 arguments, a
+// 8 MiB of it, of those types; 413 above. A form may have 10000 arguments, a
 // JSON object 100000 members and multipart content 1000 parts; 400 above.
 package requesttransformer

@@ -79,12 +79,35 @@ func values(list []string) ([]value, error) {
 	return vs, nil
 }
 
-// BodyLimit returns how much content is looked at.
-func (p *Plugin) BodyLimit() int64 {
+// BodyLimit returns how much content is looked at: none of a type that the rules
+// leave alone.
+func (p *Plugin) BodyLimit(x *l7.Exchange) int64 {
 	if p.body.empty() {
 		return 0
 	}
+	if kind, _ := mediaType(x.HeaderToSend()); !editable(kind) {
+		return 0
+	}
 	return maxBody
+}
+
+// mediaType returns the type of the content, in lower case, and its parameters.
+func mediaType(h *l7.Header) (kind string, params map[string]string) {
+	contentType, _ := h.Known(l7.FieldContentType)
+	kind, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		kind, _, _ = strings.Cut(contentType, ";")
+		kind = strings.ToLower(strings.TrimSpace(kind))
+	}
+	return kind, params
+}
+
+func editable(kind string) bool {
+	switch kind {
+	case "application/json", "application/x-www-form-urlencoded", "multipart/form-data":
+		return true
+	}
+	return false
 }
 
 // Prebuilt refusals.
@@ -137,14 +160,8 @@ func (p *Plugin) editBody(x *l7.Exchange, t texts) *l7.Reply {
 	if count(h, l7.FieldContentType) > 1 {
 		return badRequest // the upstream might believe the other
 	}
-	contentType, _ := h.Known(l7.FieldContentType)
-	kind, params, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		kind = strings.ToLower(strings.TrimSpace(strings.SplitN(contentType, ";", 2)[0]))
-	}
-	switch kind {
-	case "application/json", "application/x-www-form-urlencoded", "multipart/form-data":
-	default:
+	kind, params := mediaType(h)
+	if !editable(kind) {
 		return nil
 	}
 	if coding, ok := h.Known(l7.FieldContentEncoding); ok && !strings.EqualFold(coding, "identity") {
@@ -155,6 +172,7 @@ func (p *Plugin) editBody(x *l7.Exchange, t texts) *l7.Reply {
 		content = x.Body()
 	}
 	var edited []byte
+	var err error
 	switch kind {
 	case "application/json":
 		edited, err = p.editJSON(content, t)
