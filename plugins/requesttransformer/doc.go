@@ -51,7 +51,7 @@
 //
 // # Limits
 //
-// An instance with rules for content reads all content of a request, at most
-// 8 MiB of it, of those types; 413 above. A form may have 10000 arguments, a
-// JSON object 100000 members and multipart content 1000 parts; 400 above.
+// An instance with rules for content reads all content of the types that it
+// edits, at most 8 MiB; 413 above. A form may have 10000 arguments, a JSON
+// object 100000 members and multipart content 1000 parts; 400 above.
 package requesttransformer
