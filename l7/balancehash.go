@@ -70,7 +70,7 @@ func (s HashSource) value(x *Exchange) string {
 			return x.Consumer.ID.String()
 		}
 	case HashIP:
-		return x.Conn.ClientIP
+		return x.ClientIP()
 	case HashHeader:
 		return joinField(&x.Req.Header, s.Name)
 	case HashCookie:

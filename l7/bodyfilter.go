@@ -97,9 +97,9 @@ func (f *filtered) Flush() error {
 
 // Finish closes every filter and ends the answer.
 func (f *filtered) Finish(trailer *Header) error {
-	for i := range f.stages {
-		if err := f.stages[i].filter.Close(f.stages[i].next); err != nil {
-			f.stages = f.stages[i+1:] // it was told its end
+	for i, stages := 0, f.stages; i < len(stages); i++ {
+		f.stages = stages[i+1:] // this one is told its end, whatever comes of it
+		if err := stages[i].filter.Close(stages[i].next); err != nil {
 			return asError(err)
 		}
 	}
@@ -107,14 +107,13 @@ func (f *filtered) Finish(trailer *Header) error {
 	return f.Wire.Finish(trailer)
 }
 
-// end tells filters that saw no end of the content that it was broken off, and
-// returns how much content was sent.
-func (f *filtered) end() (sent int64) {
-	if f.open {
-		f.open = false
-		for i := range f.stages {
-			f.stages[i].filter.Abort()
-		}
+// end tells filters that saw no end of the content that it was broken off.
+func (f *filtered) end() {
+	if !f.open {
+		return
 	}
-	return f.sent
+	f.open = false
+	for i := range f.stages {
+		f.stages[i].filter.Abort()
+	}
 }

@@ -130,3 +130,29 @@ func TestBodyFilterOfBrokenAnswer(t *testing.T) {
 		t.Errorf("%s with %q, closed %d, aborted %d times", w.answered(), w.body.String(), a.closed, a.broken)
 	}
 }
+
+// panicking is a filter that breaks an invariant when it is closed.
+type panicking struct{ upper }
+
+func (*panicking) Close(io.Writer) error { panic("BUG: in a test") }
+
+// TestBodyFilterPanics shows that filters which were closed hear nothing more,
+// and that the exchange's entry is written all the same.
+func TestBodyFilterPanics(t *testing.T) {
+	a, b, c := &upper{tag: "1:"}, new(panicking), &upper{tag: "3:"}
+	logs := 0
+	f := newFixture(t, planOf(map[int]any{
+		0: filterHook(func(*Exchange) BodyFilter { return a }),
+		1: filterHook(func(*Exchange) BodyFilter { return b }),
+		2: filterHook(func(*Exchange) BodyFilter { return c }),
+		3: onLog(func(*Exchange) { logs++ }),
+	}))
+	x, w := request(t, "GET", "/shop")
+	f.Serve(x)
+	if a.closed != 1 || a.broken != 0 || b.broken != 0 || c.closed != 0 || c.broken != 1 || logs != 1 {
+		t.Errorf("closed %d and %d times, aborted %d, %d and %d times, logged %d times", a.closed, c.closed, a.broken, b.broken, c.broken, logs)
+	}
+	if len(w.aborted) == 0 || w.finished {
+		t.Errorf("answered %s", w.answered())
+	}
+}

@@ -57,6 +57,10 @@ type Upstream struct {
 	Host     string // the Host field; "" until an endpoint is chosen, if it follows the target
 	Prefix   string // the stripped part of the path, for X-Forwarded-Prefix
 
+	// NoTrailer lets the request's trailer fields be dropped: a plugin has
+	// removed fields from the header, which they must not bring back.
+	NoTrailer bool
+
 	body   []byte // in place of the request's content; nil: that itself
 	header Header
 	edited bool

@@ -333,7 +333,7 @@ func (p *Pipeline) end(x *Exchange) {
 	}
 	x.ended = sock.Now()
 	if x.filtered != nil {
-		x.Sent = x.filtered.end()
+		p.endFilters(x)
 	}
 	for i := range x.plan.Log {
 		p.runLogHook(x, x.plan.Log[i].Hook)
@@ -377,6 +377,18 @@ func (p *Pipeline) answerPanic(x *Exchange) {
 		return
 	}
 	p.answer(x)
+}
+
+// endFilters tells the filters of a broken answer so, and takes their count of
+// what was sent. A panic in one does not take the exchange's entry with it.
+func (p *Pipeline) endFilters(x *Exchange) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.panicked(x, v)
+		}
+	}()
+	x.Sent = x.filtered.sent
+	x.filtered.end()
 }
 
 // runLogHook runs a Log hook; a panic in it does not take the exchange's entry

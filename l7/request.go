@@ -83,6 +83,10 @@ type Response struct {
 	Header  Header
 	Size    int64 // content length; -1 when unknown
 	Trailer Header
+
+	// NoTrailer, set by a Response hook, lets the upstream's trailer fields be
+	// dropped; see Upstream.NoTrailer.
+	NoTrailer bool
 }
 
 func (r *Response) reset() {

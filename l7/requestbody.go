@@ -176,7 +176,7 @@ func (x *Exchange) readBody(limit int64) error {
 			return errBody
 		}
 		if err != nil {
-			x.held.held = content
+			x.held.held, x.held.from = content, 0
 			return x.settleHeld(body, err)
 		}
 		if n == 0 {
@@ -240,6 +240,9 @@ func (x *Exchange) BodyToSend() []byte { return x.Upstream.body }
 func (x *Exchange) LimitBody(most int64, r *Reply) {
 	if x.Req.Body == nil || x.Req.ContentLength >= 0 {
 		return
+	}
+	if x.Req.Body == RequestBody(&x.held) && x.held.rest == nil {
+		return // it is all here, and x.Body tells how long it is
 	}
 	x.Req.Body = &limitedBody{RequestBody: x.Req.Body, left: most, err: &Error{
 		Status: r.Status, Message: http.StatusText(r.Status), Reason: ReasonBodyTooLarge, Side: SideClient, Reply: r,

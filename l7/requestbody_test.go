@@ -184,3 +184,29 @@ func TestHeldBodyStops(t *testing.T) {
 		t.Errorf("reading over a limit: %v", err)
 	}
 }
+
+// TestLimitBehindReader shows that a bound on content that was read already
+// leaves it where it is.
+func TestLimitBehindReader(t *testing.T) {
+	large := strings.Repeat("x", holdSize+1)
+	first, second := &reader{limit: 1 << 20}, &reader{limit: 1 << 20}
+	f := newFixture(t, planOf(map[int]any{
+		0: first,
+		1: onReq(func(x *Exchange) Verdict {
+			x.LimitBody(1<<20, Problem(413, "too much"))
+			return Next
+		}),
+		2: second,
+	}))
+	f.route.Entity.RequestBuffering = true
+	var got forwarded
+	f.upstream.forward = takeBody(&got)
+	x, w := request(t, "POST", "/shop")
+	body := &pieces{left: []string{large}}
+	body.trailer.Add("X-Sum", "1")
+	x.Req.Body, x.Req.ContentLength = body, -1
+	f.Serve(x)
+	if w.answered() != "[204] finished" || got.content != large || string(second.seen) != large {
+		t.Errorf("answered %s, the upstream got %d bytes, the second plugin saw %d", w.answered(), len(got.content), len(second.seen))
+	}
+}

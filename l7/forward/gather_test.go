@@ -1,6 +1,9 @@
 package forward
 
 import (
+	"fmt"
+	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,5 +53,40 @@ func TestGathering(t *testing.T) {
 			}))
 			f.want(f.do("GET", nil), `200 "onetwo"`)
 		})
+	}
+}
+
+// TestSentWhole shows that content which is all here is sent with its length,
+// whatever its size, and no trailer that a plugin has dropped.
+func TestSentWhole(t *testing.T) {
+	var got atomic.Value
+	f := newFixture(t, nil, newOrigin(t, func(_ int, c *client) {
+		for r := c.request(); r != nil; r = c.request() {
+			content, _ := io.ReadAll(r.Body)
+			got.Store(fmt.Sprintf("%s %d of %d, trailer %q", r.Method, len(content), r.ContentLength, r.Trailer.Get("X-T")))
+			c.say(ok)
+		}
+	}))
+	for _, size := range []int{0, 1, gatherSize, gatherSize + 1, 1 << 20} {
+		f.want(f.do("PUT", func(x *l7.Exchange) { x.SetBody(make([]byte, size)) }), `200 "ok"`)
+		if want := fmt.Sprintf(`PUT %d of %d, trailer ""`, size, size); got.Load() != want {
+			t.Errorf("the origin got %s, want %s", got.Load(), want)
+		}
+	}
+	for _, drop := range []bool{false, true} {
+		f.want(f.do("POST", func(x *l7.Exchange) {
+			b := newBody("piece")
+			b.trailer.Add("X-T", "t")
+			close(b.pieces)
+			x.Req.Body, x.Req.ContentLength = b, -1
+			x.Upstream.NoTrailer = drop
+		}), `200 "ok"`)
+		want := `POST 5 of -1, trailer "t"`
+		if drop {
+			want = `POST 5 of -1, trailer ""`
+		}
+		if got.Load() != want {
+			t.Errorf("the origin got %s, want %s", got.Load(), want)
+		}
 	}
 }

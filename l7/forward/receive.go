@@ -161,6 +161,9 @@ func (l *leg) content(a *answer) *l7.Error {
 		l.conn.Keep(l.now, l.delimited())
 		l.conn = nil
 	}
+	if l.x.Resp.NoTrailer {
+		trailer = nil
+	}
 	if err := l.x.Wire.Finish(trailer); err != nil {
 		return l.clientError(err)
 	}

@@ -39,13 +39,43 @@ func (l *leg) send() (answer, *l7.Error) {
 	if l.whole == nil {
 		l.whole = wholeBody(x)
 	}
-	held := buf.Get(x.Req.HeadSize + headRoom)
+	size := x.Req.HeadSize + headRoom
+	if len(l.whole) <= gatherSize {
+		size += len(l.whole)
+	}
+	held := buf.Get(size)
 	head := l.appendHead(held.B[:0])
 	if x.Req.Body != nil && l.whole == nil {
 		defer held.Put()
 		return l.sendStreaming(head)
 	}
+	if len(l.whole) > gatherSize {
+		defer held.Put()
+		return l.sendLarge(head)
+	}
 	l.request, l.held = append(head, l.whole...), held
+	a, wrote, err := l.await(answerSize)
+	if err != nil {
+		return a, l.sendError(err, wrote)
+	}
+	return a, nil
+}
+
+// gatherSize is the size of content up to which it is sent together with the
+// head, in one block.
+const gatherSize = buf.Large
+
+// sendLarge writes the head and then content that is all here.
+func (l *leg) sendLarge(head []byte) (answer, *l7.Error) {
+	l.conn.Socket().ArmRead(sock.Now(), l.service.ReadTimeout)
+	if !l.conn.Silent() {
+		return answer{}, l.sendError(sock.ErrStale, false)
+	}
+	for _, part := range [][]byte{head, l.whole} {
+		if _, err := l.conn.Write(part); err != nil {
+			return answer{}, l.sendError(err, true)
+		}
+	}
 	a, wrote, err := l.await(answerSize)
 	if err != nil {
 		return a, l.sendError(err, wrote)
@@ -77,7 +107,7 @@ func (l *leg) sendStreaming(head []byte) (answer, *l7.Error) {
 	if _, err := l.conn.Write(head); err != nil {
 		return answer{}, l.sendError(err, true)
 	}
-	l.upload = startUpload(l.x.Req.Body, l.conn, l.x.Req.ContentLength, &l.client.Metrics.Panics)
+	l.upload = startUpload(l.x, l.conn, &l.client.Metrics.Panics)
 	a, wrote, err := l.await(answerSize)
 	if err != nil {
 		return a, l.sendError(err, wrote)

@@ -25,6 +25,7 @@ type upload struct {
 	conn    *upstream.Conn
 	chunked bool
 	left    int64 // of an announced length
+	bare    bool  // without the client's trailer
 
 	panics   *telemetry.Counter
 	done     chan struct{}
@@ -35,8 +36,12 @@ type upload struct {
 	err      *l7.Error    // the client's doing; valid after done
 }
 
-func startUpload(body l7.RequestBody, conn *upstream.Conn, length int64, panics *telemetry.Counter) *upload {
-	u := &upload{body: body, conn: conn, chunked: length < 0, left: length, panics: panics, done: make(chan struct{})}
+func startUpload(x *l7.Exchange, conn *upstream.Conn, panics *telemetry.Counter) *upload {
+	length := x.Req.ContentLength
+	u := &upload{
+		body: x.Req.Body, conn: conn, chunked: length < 0, left: length, bare: x.Upstream.NoTrailer,
+		panics: panics, done: make(chan struct{}),
+	}
 	go u.run()
 	return u
 }
@@ -156,8 +161,10 @@ func (u *upload) finish(block []byte) error {
 		return nil
 	}
 	out := append(block[:0], "0\r\n"...)
-	for _, f := range u.body.Trailer().Fields() {
-		out = syntax.AppendField(out, f.Name, f.Value)
+	if !u.bare {
+		for _, f := range u.body.Trailer().Fields() {
+			out = syntax.AppendField(out, f.Name, f.Value)
+		}
 	}
 	_, err := u.conn.Write(append(out, "\r\n"...))
 	return err

@@ -6,7 +6,7 @@ import "github.com/bulwark-edge/bulwark/config/schema"
 type Config struct {
 	Allow   []schema.Prefix `json:"allow" doc:"Addresses and CIDR ranges that are let through; all others are refused."`
 	Deny    []schema.Prefix `json:"deny" doc:"Addresses and CIDR ranges that are refused, asked before allow."`
-	Status  int             `json:"status" default:"403" min:"100" max:"599" doc:"Status of a refusal."`
+	Status  int             `json:"status" default:"403" min:"200" max:"599" doc:"Status of a refusal."`
 	Message string          `json:"message" doc:"Message of a refusal; IP address not allowed: <address> if there is none."`
 }
 
