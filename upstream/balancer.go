@@ -115,20 +115,30 @@ func NewBalancer(s *Set, spec Spec, prev *Balancer) *Balancer {
 	}
 	b := &Balancer{spec: spec, targets: spec.Targets, set: s}
 	b.counts = spec.Algorithm == LeastConnections || spec.Resilience.Connections > 0
-	b.adopt(prev)
+	old := b.adopt(prev)
 	b.guarded = b.loaded() || spec.Checks.On || b.budget != nil
 	b.named = slices.ContainsFunc(b.targets, isName)
-	if !b.named {
-		b.wheel.Store(b.build(nil))
+	switch {
+	case !b.named:
+		b.wheel.Store(b.build(nil, old))
+	case old != nil:
+		// Nobody waits for a look-up after a change as long as something is
+		// known: the first pick starts it aside.
+		if w := b.build(b.known(old), old); len(w.endpoints) > 0 {
+			w.adopted = true
+			b.until.Store(sock.Now())
+			b.wheel.Store(w)
+		}
 	}
 	return b
 }
 
-func (b *Balancer) adopt(prev *Balancer) {
+// adopt takes over what prev knows, and returns its wheel, nil if there is none.
+func (b *Balancer) adopt(prev *Balancer) *wheel {
 	b.loads, b.healths = new(registry[load]), new(registry[health])
 	b.budget = newRetryBudget(b.spec.Resilience.Retry)
 	if prev == nil {
-		return
+		return nil
 	}
 	b.loads = prev.loads
 	if b.spec.Checks == prev.spec.Checks {
@@ -136,6 +146,19 @@ func (b *Balancer) adopt(prev *Balancer) {
 	}
 	if b.spec.Resilience.Retry == prev.spec.Resilience.Retry {
 		b.budget = prev.budget
+	}
+	return prev.wheel.Load()
+}
+
+// see notes that the endpoints of a wheel, which may be nil, are in use.
+func (b *Balancer) see(w *wheel, now int64) {
+	if w == nil {
+		return
+	}
+	for _, e := range w.endpoints {
+		key := stateKey{e.Target.String(), e.Addr}
+		b.loads.see(key, now)
+		b.healths.see(key, now)
 	}
 }
 
@@ -171,10 +194,11 @@ func (b *Balancer) Endpoints() []*Endpoint {
 }
 
 // build lays out the wheel. records holds what the targets that are names stand
-// for; a name's weight is split over its records.
-func (b *Balancer) build(records map[string][]Record) *wheel {
+// for; a name's weight is split over its records. old is the wheel that served
+// up to now, of this balancer or the one before, which may be nil.
+func (b *Balancer) build(records map[string][]Record, old *wheel) *wheel {
 	now := sock.Now()
-	w := new(wheel)
+	w := &wheel{records: records}
 	for _, t := range b.targets {
 		if t.Weight <= 0 {
 			continue
@@ -183,21 +207,41 @@ func (b *Balancer) build(records map[string][]Record) *wheel {
 		if a, err := netip.ParseAddr(t.Host); err == nil {
 			found = []Record{{Addr: a, Weight: 1}}
 		}
-		sum := 0
+		found, sum := merge(found, t.Port)
 		for _, r := range found {
-			sum += max(r.Weight, 1)
-		}
-		for _, r := range found {
-			share := float64(t.Weight) * float64(max(r.Weight, 1)) / float64(sum)
+			share := float64(t.Weight) * float64(r.Weight) / float64(sum)
 			w.endpoints = append(w.endpoints, b.endpoint(t, r, share, now))
 		}
 	}
+	b.see(old, now)
 	if b.loaded() {
-		b.loads.prune(now)
+		b.loads.prune(now, (*load).busy)
 	}
 	if b.spec.Checks.On {
-		b.healths.prune(now)
+		b.healths.prune(now, nil)
 	}
 	w.arrange(&b.spec)
 	return w
+}
+
+// merge makes one of the records of the same address and port, and returns the
+// sum of all weights. What is bounded or counted by address must not be there
+// twice.
+func merge(records []Record, port uint16) (merged []Record, sum int) {
+	at := make(map[netip.AddrPort]int, len(records))
+	for _, r := range records {
+		r.Addr, r.Weight = r.Addr.Unmap(), max(r.Weight, 1)
+		if r.Port == 0 {
+			r.Port = port
+		}
+		sum += r.Weight
+		place := netip.AddrPortFrom(r.Addr, r.Port)
+		if i, ok := at[place]; ok {
+			merged[i].Weight += r.Weight
+			continue
+		}
+		at[place] = len(merged)
+		merged = append(merged, r)
+	}
+	return merged, sum
 }

@@ -104,6 +104,9 @@ func (c *Conn) Silent() bool {
 // have none is the one that servers wrongly send content after. now is sock.Now.
 func (c *Conn) Keep(now int64, delimited bool) {
 	c.delimited = delimited
+	if p := c.pool; p.closed.Load() { // the exchange took so long that nobody seemed to use the pool
+		c.pool = p.set.pool(p.key.addr, p.identity, p.key.serverName)
+	}
 	c.pool.keep(c, now)
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/bulwark-edge/bulwark/internal/sock"
 )
@@ -15,9 +16,9 @@ type Endpoint struct {
 
 	weight   float64 // its part of the target's weight, more than 0
 	balancer *Balancer
-	plain    *Pool
-	name     string    // the host name that it has: the target's, or the SRV record's
-	host     [2]string // the Host field for http and https
+	plain    atomic.Pointer[Pool] // the one last used; closed when it was long ago
+	name     string               // the host name that it has: the target's, or the SRV record's
+	host     [2]string            // the Host field for http and https
 
 	// What outlives the endpoint. nil: nothing of the balancer asks for it, and
 	// neither picks nor reports touch any counter.
@@ -25,11 +26,9 @@ type Endpoint struct {
 	health *health
 }
 
+// endpoint returns the endpoint of a target at a record that merge has returned.
 func (b *Balancer) endpoint(t Target, r Record, weight float64, now int64) *Endpoint {
-	port := t.Port
-	if r.Port != 0 {
-		port = r.Port
-	}
+	port := r.Port
 	name := t.Host
 	if b.spec.UseSRVName && r.Name != "" {
 		name = strings.TrimSuffix(r.Name, ".")
@@ -39,11 +38,12 @@ func (b *Balancer) endpoint(t Target, r Record, weight float64, now int64) *Endp
 		bracketed = "[" + name + "]"
 	}
 	withPort := bracketed + ":" + strconv.Itoa(int(port))
-	addr := netip.AddrPortFrom(r.Addr.Unmap(), port)
+	addr := netip.AddrPortFrom(r.Addr, port)
 	e := &Endpoint{
-		Addr: addr, Target: t, weight: weight, balancer: b, plain: b.set.pool(addr, nil, ""),
+		Addr: addr, Target: t, weight: weight, balancer: b,
 		name: name, host: [2]string{withPort, withPort},
 	}
+	e.plain.Store(b.set.pool(addr, nil, ""))
 	switch port {
 	case 80:
 		e.host[0] = bracketed
@@ -64,7 +64,12 @@ func (b *Balancer) endpoint(t Target, r Record, weight float64, now int64) *Endp
 // plaintext. serverName is the SNI; "" means the endpoint's name.
 func (e *Endpoint) Pool(id *Identity, serverName string) *Pool {
 	if id == nil {
-		return e.plain
+		p := e.plain.Load()
+		if p.closed.Load() {
+			p = e.balancer.set.pool(e.Addr, nil, "")
+			e.plain.Store(p)
+		}
+		return p
 	}
 	if serverName == "" {
 		serverName = e.name

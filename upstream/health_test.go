@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -197,7 +199,7 @@ func TestBalancerHealth(t *testing.T) {
 	w := b.build(map[string][]Record{"two.test": {
 		{Addr: netip.MustParseAddr("192.0.2.2"), Weight: 1},
 		{Addr: netip.MustParseAddr("192.0.2.3"), Port: 91, Weight: 3},
-	}})
+	}}, nil)
 	b.until.Store(1 << 62)
 	b.wheel.Store(w)
 	all := b.Endpoints()
@@ -282,13 +284,83 @@ func TestAdoption(t *testing.T) {
 func TestAdoptionOfAddresses(t *testing.T) {
 	b := NewBalancer(newSet(t), Spec{Targets: []Target{{Host: "a.test", Port: 80, Weight: 1}}, Checks: passive(0)}, nil)
 	one, two := Record{Addr: netip.MustParseAddr("192.0.2.1"), Weight: 1}, Record{Addr: netip.MustParseAddr("192.0.2.2"), Weight: 1}
-	w := b.build(map[string][]Record{"a.test": {one, two}})
+	w := b.build(map[string][]Record{"a.test": {one, two}}, nil)
 	w.endpoints[0].Report(Outcome{Kind: OutcomeTimeout}, sock.Now())
-	if w := b.build(map[string][]Record{"a.test": {two}}); !w.endpoints[0].Healthy() {
+	if w := b.build(map[string][]Record{"a.test": {two}}, w); !w.endpoints[0].Healthy() {
 		t.Error("the address that stays is unhealthy")
 	}
-	if w := b.build(map[string][]Record{"a.test": {two, one}}); w.endpoints[1].Healthy() || !w.endpoints[0].Healthy() {
+	if w := b.build(map[string][]Record{"a.test": {two, one}}, nil); w.endpoints[1].Healthy() || !w.endpoints[0].Healthy() {
 		t.Error("the address that came back is healthy, or the other is not")
+	}
+}
+
+// TestAdoptionOfSteadyAddress shows that how long an address has not changed
+// takes nothing of what is kept when it is gone for a moment.
+func TestAdoptionOfSteadyAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(fakeDNS)
+		s := newSet(t)
+		s.SetResolver(f)
+		b := NewBalancer(s, Spec{Targets: []Target{shop}, Algorithm: LeastConnections, Checks: passive(0), Resilience: Resilience{Connections: 1}}, nil)
+		answer := func(records string) *Endpoint {
+			f.set(map[string]string{shop.Host: records})
+			time.Sleep(fakeTTL)
+			b.Endpoints()
+			synctest.Wait()
+			return b.Endpoints()[0]
+		}
+		answer("192.0.2.1")
+		e := mustPick(t, b, nil)
+		e.Report(Outcome{Kind: OutcomeTimeout}, sock.Now())
+		for range 2 * stateKept / fakeTTL {
+			answer("192.0.2.1")
+		}
+		answer("192.0.2.2")
+		back := answer("192.0.2.1")
+		if back.Healthy() || back.load.open.Load() != 1 {
+			t.Errorf("the address that came back: healthy %v, %d tries under way; want what was known of it", back.Healthy(), back.load.open.Load())
+		}
+		if e.End(); back.load.open.Load() != 0 {
+			t.Errorf("%d tries under way after the end of the only one", back.load.open.Load())
+		}
+	})
+}
+
+// TestAdoptionRefused shows that a balancer which is made, but never serves,
+// takes nothing away from the one that goes on to serve.
+func TestAdoptionRefused(t *testing.T) {
+	two := targets(1, 1)
+	for name, refused := range map[string][]Target{"address": two[1:], "address and name": {two[1], shop}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSet(t)
+				spec := func(list ...Target) Spec { return Spec{Targets: list, Checks: passive(0)} }
+				serving := NewBalancer(s, spec(two[0]), nil)
+				serving.Endpoints()[0].Report(Outcome{Kind: OutcomeTimeout}, sock.Now())
+				time.Sleep(stateKept + time.Second)
+				NewBalancer(s, spec(refused...), serving)
+				if e := NewBalancer(s, spec(two...), serving).Endpoints()[0]; e.Healthy() {
+					t.Error("what was known of an address in use was forgotten")
+				}
+			})
+		})
+	}
+}
+
+// TestRegistryKeepsBusy shows that tries are counted out where they were counted
+// in, however long they take.
+func TestRegistryKeepsBusy(t *testing.T) {
+	var r registry[load]
+	for i, count := range []func(*load){
+		func(*load) {},
+		func(l *load) { l.open.Add(1) },
+		func(l *load) { l.pending.Add(1) },
+	} {
+		count(r.get(stateKey{target: fmt.Sprint(i)}, 0))
+	}
+	r.prune(stateKept+1, (*load).busy)
+	if len(r.entries) != 2 || r.entries[stateKey{target: "0"}] != nil {
+		t.Errorf("%d entries are left, want the two that are busy", len(r.entries))
 	}
 }
 
@@ -298,7 +370,7 @@ func TestRegistryForgets(t *testing.T) {
 	r.get(key(1), 0)
 	kept := r.get(key(2), 0)
 	r.get(key(2), stateKept+1)
-	r.prune(stateKept + 1)
+	r.prune(stateKept+1, nil)
 	if len(r.entries) != 1 || r.get(key(2), stateKept+1) != kept {
 		t.Errorf("%d entries after a prune, want only the one in use", len(r.entries))
 	}
@@ -306,7 +378,7 @@ func TestRegistryForgets(t *testing.T) {
 		r.get(key(n), stateKept+2)
 	}
 	r.get(key(7), stateKept+3)
-	r.prune(stateKept + 3)
+	r.prune(stateKept+3, nil)
 	if len(r.entries) != 1 {
 		t.Errorf("%d entries after a prune of too many, want only the one in use", len(r.entries))
 	}

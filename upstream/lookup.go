@@ -42,8 +42,18 @@ type lookup struct {
 	mu    sync.Mutex
 	ready chan struct{} // closed when the look-up under way is done; nil: none is
 
-	until   atomic.Int64        // sock.Now when the names of the wheel, if there is one, are to be looked up again
-	records map[string][]Record // what the wheel was made of; belongs to the look-up under way
+	until atomic.Int64 // sock.Now when the names of the wheel, if there is one, are to be looked up again
+}
+
+// known returns what is known of the names from a wheel of the balancer before.
+func (b *Balancer) known(old *wheel) map[string][]Record {
+	records := make(map[string][]Record)
+	for _, name := range b.hostNames() {
+		if r := old.records[name]; r != nil {
+			records[name] = r
+		}
+	}
+	return records
 }
 
 // resolved returns a wheel with addresses in it. While there is an old one it
@@ -91,23 +101,26 @@ func (b *Balancer) refresh(now int64) <-chan struct{} {
 func (b *Balancer) lookUp(old *wheel) {
 	ctx, cancel := context.WithTimeout(b.set.ctx, lookupTimeout)
 	defer cancel()
-	records, until, err := b.ask(ctx)
+	var had map[string][]Record
+	if old != nil {
+		had = old.records
+	}
+	records, until, err := b.ask(ctx, had)
 	defer b.until.Store(until) // after the wheel, which until then is passed over
-	if old != nil && len(old.turns) > 0 && maps.EqualFunc(records, b.records, slices.Equal) {
+	if old != nil && !old.adopted && len(old.turns) > 0 && maps.EqualFunc(records, had, slices.Equal) {
 		return
 	}
-	w := b.build(records)
+	w := b.build(records, old)
 	if err != nil && len(w.turns) == 0 {
 		w.err = fmt.Errorf("%w: %w", ErrName, err)
 	}
-	b.records = records
 	b.wheel.Store(w)
 }
 
 // ask returns what the names stand for, and when to ask again. A name that has
 // no address is left out. One for which nothing could be learnt keeps what it
 // had: trouble on the way to an answer takes nothing away.
-func (b *Balancer) ask(ctx context.Context) (records map[string][]Record, until int64, err error) {
+func (b *Balancer) ask(ctx context.Context, had map[string][]Record) (records map[string][]Record, until int64, err error) {
 	names := b.hostNames()
 	answers := make([]Answer, len(names))
 	errs := make([]error, len(names))
@@ -131,8 +144,8 @@ func (b *Balancer) ask(ctx context.Context) (records map[string][]Record, until 
 			records[name] = answers[i].Records
 			until = min(until, answers[i].Expires)
 			continue
-		case !errors.Is(errs[i], ErrName) && b.records[name] != nil:
-			records[name] = b.records[name]
+		case !errors.Is(errs[i], ErrName) && had[name] != nil:
+			records[name] = had[name]
 		}
 		until = min(until, now+int64(lookupError))
 	}

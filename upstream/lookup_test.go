@@ -318,6 +318,64 @@ func TestLookupSRV(t *testing.T) {
 	})
 }
 
+// TestLookupAdopted shows that a change of targets loses no address that is
+// known: nobody waits, and trouble takes nothing away.
+func TestLookupAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1", "old.test": "192.0.2.2", "new.test": "192.0.2.3"}}
+		prev := named(t, f, shop, Target{Host: "old.test", Port: 80, Weight: 100})
+		pick(t, prev)
+		gate := make(chan struct{})
+		f.hold(gate)
+		lighter := Target{Host: "shop.test", Port: 80, Weight: 50}
+		b := NewBalancer(prev.set, Spec{Targets: []Target{
+			lighter, {Host: "192.0.2.9", Port: 80, Weight: 50}, {Host: "new.test", Port: 80, Weight: 50}, {Host: "gone.test", Port: 80, Weight: 50},
+		}}, prev)
+		began := time.Now()
+		check := func(when string, want map[string]int, states ...Health) {
+			t.Helper()
+			if diff := gocmp.Diff(want, counts(t, b, 6)); diff != "" {
+				t.Errorf("%s: picks (-want +got):\n%s", when, diff)
+			}
+			for i, target := range b.Health().Targets {
+				if target.State != states[i] {
+					t.Errorf("%s: %v is %s, want %s", when, target.Target, target.State, states[i])
+				}
+			}
+		}
+		known := map[string]int{"192.0.2.1:80": 3, "192.0.2.9:80": 3}
+		check("before the look-up", known, HealthOff, HealthOff, HealthOff, HealthOff)
+		if d := time.Since(began); d != 0 {
+			t.Errorf("requests waited for %v", d)
+		}
+		time.Sleep(lookupTimeout)
+		synctest.Wait()
+		check("after a look-up without an answer", known, HealthOff, HealthOff, HealthDNSError, HealthDNSError)
+		close(gate)
+		time.Sleep(lookupError)
+		pick(t, b)
+		synctest.Wait()
+		check("after the look-up", map[string]int{"192.0.2.1:80": 2, "192.0.2.9:80": 2, "192.0.2.3:80": 2}, HealthOff, HealthOff, HealthOff, HealthDNSError)
+	})
+}
+
+// TestLookupDuplicates shows that records of the same address and port are one
+// endpoint of all their weight.
+func TestLookupDuplicates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeDNS{names: map[string]string{"shop.test": "192.0.2.1:80*1 192.0.2.2:80*4 192.0.2.1*2 [::ffff:192.0.2.1]:80*1 192.0.2.1:81*4"}}
+		b := named(t, f, shop)
+		pick(t, b)
+		if n := len(b.Endpoints()); n != 3 {
+			t.Errorf("%d endpoints, want 3", n)
+		}
+		want := map[string]int{"192.0.2.1:80": 1, "192.0.2.2:80": 1, "192.0.2.1:81": 1}
+		if diff := gocmp.Diff(want, counts(t, b, 3)); diff != "" {
+			t.Errorf("turns (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestLookupManyNames shows that names are asked for side by side, so that a
 // slow one does not keep the others from being asked for.
 func TestLookupManyNames(t *testing.T) {

@@ -19,6 +19,7 @@ type picking struct {
 	c     Choice
 	now   int64 // sock.Now; 0 where nothing depends on the time
 	retry bool  // tried endpoints are better than none
+	full  bool  // and so are those that are opening as many connections as they may
 }
 
 func (b *Balancer) pick(w *wheel, c *Choice) (*Endpoint, error) {
@@ -41,9 +42,41 @@ func (b *Balancer) pick(w *wheel, c *Choice) (*Endpoint, error) {
 	return p.find()
 }
 
-// find returns a fit endpoint by the algorithm. Where it finds none quickly, any
-// fit one will do, and with all tried already, one of these.
+// find returns a fit endpoint. With none below its bound of connections being
+// opened one at that bound will do, since a try may need no new one, and with
+// all tried already, one of these.
 func (p *picking) find() (*Endpoint, error) {
+	e := p.search()
+	if e == nil && p.c.Tried != nil {
+		p.retry, p.full = true, false
+		e = p.search()
+	}
+	if e != nil {
+		return e, nil
+	}
+	for _, e := range p.w.endpoints {
+		if e.Healthy() {
+			return nil, ErrOverLimit
+		}
+	}
+	return nil, ErrUnhealthy
+}
+
+func (p *picking) search() *Endpoint {
+	e := p.choose()
+	if e == nil && p.b.spec.Resilience.Pending > 0 {
+		p.full = true
+		e = p.choose()
+	}
+	return e
+}
+
+// choose returns a fit endpoint by the algorithm. Where it finds none quickly,
+// and of tried ones, any fit one will do.
+func (p *picking) choose() *Endpoint {
+	if p.retry {
+		return p.byScore(p.any)
+	}
 	var e *Endpoint
 	switch p.b.spec.Algorithm {
 	case RoundRobin:
@@ -60,19 +93,7 @@ func (p *picking) find() (*Endpoint, error) {
 	if e == nil {
 		e = p.byScore(p.any)
 	}
-	if e == nil && p.c.Tried != nil {
-		p.retry = true
-		e = p.byScore(p.any)
-	}
-	if e != nil {
-		return e, nil
-	}
-	for _, e := range p.w.endpoints {
-		if e.Healthy() {
-			return nil, ErrOverLimit
-		}
-	}
-	return nil, ErrUnhealthy
+	return e
 }
 
 // byScore takes what choose chooses. Another exchange may take that to its limit
@@ -202,7 +223,7 @@ func (p *picking) fit(e *Endpoint) bool {
 	}
 	if r := &p.b.spec.Resilience; r.bounds() {
 		if r.Connections > 0 && e.load.open.Load() >= int64(r.Connections) ||
-			r.Pending > 0 && e.load.pending.Load() >= int64(r.Pending) {
+			r.Pending > 0 && !p.full && e.load.pending.Load() >= int64(r.Pending) {
 			return false
 		}
 	}

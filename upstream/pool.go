@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/sock"
@@ -34,10 +35,11 @@ type Pool struct {
 	identity *Identity // nil for plaintext
 	set      *Set
 
-	mu     sync.Mutex
-	idle   []*Conn // oldest first
-	used   int64   // sock.Now of the last Get
-	closed bool
+	closed atomic.Bool // nothing is kept any more; set under mu
+
+	mu   sync.Mutex
+	idle []*Conn // oldest first
+	used int64   // sock.Now of the last Get
 }
 
 // Get returns an idle connection, or nil. The connection may have died since;
@@ -113,7 +115,7 @@ func (p *Pool) keep(c *Conn, now int64) {
 	c.since = now
 	limits := p.set.limits.Load()
 	p.mu.Lock()
-	if p.closed || len(p.idle) >= limits.Idle || c.served >= limits.Requests || !p.set.mayIdle(p) {
+	if p.closed.Load() || len(p.idle) >= limits.Idle || c.served >= limits.Requests || !p.set.mayIdle(p) {
 		p.mu.Unlock()
 		c.Close()
 		return
@@ -123,8 +125,8 @@ func (p *Pool) keep(c *Conn, now int64) {
 }
 
 // reap closes what was idle since before oldest. A pool that nobody asked since
-// then is closed altogether if its key names more than an endpoint: clients may
-// choose server names, so such pools must not add up.
+// then is closed altogether: clients may choose server names, and names may have
+// other addresses each time, so pools must not add up.
 func (p *Pool) reap(oldest int64) (done bool) {
 	p.mu.Lock()
 	n := 0
@@ -136,8 +138,10 @@ func (p *Pool) reap(oldest int64) (done bool) {
 	m := copy(p.idle, p.idle[n:])
 	clear(p.idle[m:])
 	p.idle = p.idle[:m]
-	done = m == 0 && p.used < oldest && p.identity != nil
-	p.closed = p.closed || done
+	done = m == 0 && p.used < oldest
+	if done {
+		p.closed.Store(true)
+	}
 	p.mu.Unlock()
 	for _, c := range old {
 		c.Close()
@@ -150,7 +154,8 @@ func (p *Pool) close() {
 	p.mu.Lock()
 	idle := p.idle
 	p.set.left(p, len(idle))
-	p.idle, p.closed = nil, true
+	p.idle = nil
+	p.closed.Store(true)
 	p.mu.Unlock()
 	for _, c := range idle {
 		c.Close()

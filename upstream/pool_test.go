@@ -137,26 +137,6 @@ func TestPoolBounds(t *testing.T) {
 	})
 }
 
-// TestReapForgetsNamedPools shows that pools by server name, which clients may
-// choose, do not add up; the pool of a plain endpoint stays.
-func TestReapForgetsNamedPools(t *testing.T) {
-	s := newSet(t)
-	s.SetLimits(PoolLimits{Idle: 4, IdleTimeout: time.Hour, Requests: 100})
-	e := endpoint(t, s, serve(t, echo))
-	id := NewIdentity(IdentityConfig{})
-	for _, name := range []string{"a.test", "b.test", "c.test"} {
-		e.Pool(id, name).used = sock.Now() - int64(2*time.Hour)
-	}
-	fresh := e.Pool(id, "fresh.test")
-	s.reap()
-	if n := len(s.pools); n != 2 { // plain and fresh
-		t.Errorf("%d pools are left, want 2", n)
-	}
-	if e.Pool(id, "fresh.test") != fresh {
-		t.Error("a pool in use was forgotten")
-	}
-}
-
 func TestRunEndsWithContext(t *testing.T) {
 	s := newSet(t)
 	ctx, cancel := context.WithCancel(context.Background())

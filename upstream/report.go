@@ -74,7 +74,7 @@ func (b *Balancer) lookAt(t Target, addresses []AddressHealth, w *wheel) TargetH
 	h := TargetHealth{Target: t, Addresses: addresses, State: HealthUnhealthy}
 	_, err := netip.ParseAddr(t.Host)
 	switch {
-	case len(addresses) == 0 && err != nil && t.Weight > 0 && b.wheel.Load() != nil: // names have been looked up
+	case len(addresses) == 0 && err != nil && t.Weight > 0 && b.wheel.Load() != nil && !w.adopted: // names have been looked up
 		h.State, h.Why = HealthDNSError, ErrName.Error()
 		if w.err != nil {
 			h.Why = w.err.Error()

@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"errors"
 	"math"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -149,6 +151,40 @@ func TestDialBound(t *testing.T) {
 		}
 		free.EndDial()
 	}
+}
+
+// TestDialBoundRefusesNoPick shows that an endpoint which is opening as many
+// connections as it may is picked where no other is left: it may have idle ones.
+func TestDialBoundRefusesNoPick(t *testing.T) {
+	forAlgorithms(t, func(t *testing.T, a Algorithm) {
+		b := NewBalancer(newSet(t), Spec{Targets: targets(1, 1), Algorithm: a, Checks: passive(0), Resilience: Resilience{Connections: 20, Pending: 1}}, nil)
+		all := b.Endpoints()
+		all[0].BeginDial()
+		for i := range 10 {
+			if e := mustPick(t, b, choiceOf(i)); e != all[1] {
+				t.Fatal("an endpoint at its bound was picked, though another is below it")
+			}
+		}
+		failed := func(at netip.AddrPort) bool { return at == all[1].Addr }
+		if e := mustPick(t, b, &Choice{Tried: failed}); e != all[0] {
+			t.Error("what has failed was picked again, and not the other one at its bound")
+		}
+		all[1].BeginDial()
+		failed = func(netip.AddrPort) bool { return true }
+		mustPick(t, b, &Choice{Tried: failed})
+		all[0].Report(Outcome{Kind: OutcomeTimeout}, sock.Now())
+		if e := mustPick(t, b, choiceOf(1)); e != all[1] {
+			t.Error("an unhealthy endpoint was picked")
+		}
+		for range 9 {
+			if _, err := b.Pick(nil); err != nil && !errors.Is(err, ErrOverLimit) {
+				t.Errorf("error %v, want ErrOverLimit", err)
+			}
+		}
+		if _, err := b.Pick(nil); !errors.Is(err, ErrOverLimit) {
+			t.Errorf("error %v, want ErrOverLimit: the bound of requests holds", err)
+		}
+	})
 }
 
 // TestSlowStart shows for every algorithm that the share of an endpoint that is

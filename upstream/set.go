@@ -101,7 +101,9 @@ func (s *Set) reap() {
 	for _, p := range pools {
 		if p.reap(oldest) {
 			s.mu.Lock()
-			delete(s.pools, p.key)
+			if s.pools[p.key] == p { // it may have a successor by now
+				delete(s.pools, p.key)
+			}
 			s.mu.Unlock()
 		}
 	}
@@ -145,15 +147,16 @@ func (s *Set) pool(addr netip.AddrPort, id *Identity, serverName string) *Pool {
 	s.mu.RLock()
 	p := s.pools[key]
 	s.mu.RUnlock()
-	if p != nil {
+	if p != nil && !p.closed.Load() {
 		return p
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.pools[key]; p != nil {
+	if p := s.pools[key]; p != nil && !p.closed.Load() {
 		return p
 	}
-	p = &Pool{key: key, identity: id, set: s, used: sock.Now(), closed: s.closed}
+	p = &Pool{key: key, identity: id, set: s, used: sock.Now()}
+	p.closed.Store(s.closed)
 	if !s.closed {
 		s.pools[key] = p
 	}

@@ -34,7 +34,7 @@ type registry[T any] struct {
 
 type entry[T any] struct {
 	value T
-	seen  int64 // now when it was last asked for
+	seen  int64 // now when it was last asked for, or known to be in use
 }
 
 // get returns what is known of the endpoint, the same for every call.
@@ -53,9 +53,20 @@ func (r *registry[T]) get(key stateKey, now int64) *T {
 	return &e.value
 }
 
-// prune forgets what was not asked for since now less stateKept, or, with too
-// many entries, not at now.
-func (r *registry[T]) prune(now int64) {
+// see notes that the endpoint is in use. One whose addresses do not change is
+// not asked for, however long it serves.
+func (r *registry[T]) see(key stateKey, now int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.entries[key]; e != nil {
+		e.seen = max(e.seen, now)
+	}
+}
+
+// prune forgets what was not seen since now less stateKept, or, with too many
+// entries, not at now. What is busy stays: its tries are yet to be counted out.
+// A nil busy means that nothing is.
+func (r *registry[T]) prune(now int64, busy func(*T) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	oldest := now - stateKept
@@ -63,7 +74,7 @@ func (r *registry[T]) prune(now int64) {
 		oldest = now
 	}
 	for k, e := range r.entries {
-		if e.seen < oldest {
+		if e.seen < oldest && (busy == nil || !busy(&e.value)) {
 			delete(r.entries, k)
 		}
 	}
@@ -76,3 +87,5 @@ type load struct {
 	pending atomic.Int64 // of these, connections being opened
 	ewma    ewma
 }
+
+func (l *load) busy() bool { return l.open.Load() > 0 || l.pending.Load() > 0 }

@@ -17,6 +17,9 @@ type wheel struct {
 
 	err error // why there are no endpoints
 
+	records map[string][]Record // what it was made of; never written to
+	adopted bool                // records are the balancer's before, and names may be missing
+
 	verdict *atomic.Uint64 // see down; nil without endpoints
 }
 

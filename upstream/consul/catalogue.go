@@ -22,7 +22,7 @@ const (
 	// maxInstances bounds the instances of a service that are used.
 	maxInstances = 1024
 	// answerGrace is what an answer may take beyond the time the agent may hold
-	// the question back; the agent itself adds up to a sixteenth.
+	// the question back, if it may; the agent itself adds up to a sixteenth.
 	answerGrace = 10 * time.Second
 	// maxErrorBytes bounds what is told of an agent's error.
 	maxErrorBytes = 200
@@ -59,8 +59,11 @@ type catalogue struct {
 // ask returns the instances whose checks pass. With an index that is not 0 it
 // waits, for as long as the settings say, until there is something newer.
 func (c *catalogue) ask(ctx context.Context, s service, index uint64) (list []instance, newer uint64, err error) {
-	wait := c.settings.Wait
-	ctx, cancel := context.WithTimeout(ctx, wait+wait/16+answerGrace)
+	limit := answerGrace
+	if index > 0 {
+		limit += c.settings.Wait + c.settings.Wait/16
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(s, index), nil)
 	if err != nil {

@@ -124,7 +124,7 @@ func FuzzInstances(f *testing.F) {
 
 // TestServices shows what is asked and what it comes to.
 func TestServices(t *testing.T) {
-	next := fakeDNS{"shop.test": "192.0.2.1", "a.test": "192.0.2.8 192.0.2.9"}
+	next := fakeDNS{"shop.test": "192.0.2.1", "a.test": "192.0.2.8 192.0.2.9", "b.test": "192.0.2.9 192.0.2.7"}
 	tests := []struct{ name, ask, want, query string }{
 		{"a service", "web.service.consul", "10.0.0.1:8001 10.0.0.2:8002*3 10.0.0.3:8003", "passing=1"},
 		{"a tag", "blue.web.service.consul", "10.0.0.2:8002", "passing=1&tag=blue"},
@@ -132,6 +132,7 @@ func TestServices(t *testing.T) {
 		{"both", "blue.web.service.dc2.consul", "[2001:db8::1]:80", "dc=dc2&passing=1&tag=blue"},
 		{"no instance", "none.service.consul", "error", "passing=1"},
 		{"registered by a name", "named.service.consul", "192.0.2.8:80 192.0.2.9:80", "passing=1"},
+		{"registered by names of one address", "shared.service.consul", "192.0.2.7:80*3 192.0.2.8:80*2 192.0.2.8:81 192.0.2.9:80*9 192.0.2.9:81", "passing=1"},
 		{"registered by a name that is gone", "lost.service.consul", "error", "passing=1"},
 		{"one of the names is gone", "half.service.consul", "10.0.0.1:80", "passing=1"},
 		{"no port", "portless.service.consul", "10.0.0.1", "passing=1"},
@@ -146,6 +147,7 @@ func TestServices(t *testing.T) {
 					"web": {"10.0.0.2:8002*3", "10.0.0.1:8001", "node/10.0.0.3:8003"}, "blue.web": {"10.0.0.2:8002"},
 					"web@dc2": {"10.2.0.1:80"}, "blue.web@dc2": {"[2001:db8::1]:80"}, "named": {"a.test:80"},
 					"lost": {"gone.test:80"}, "half": {"gone.test:80", "10.0.0.1:80"}, "portless": {"10.0.0.1:0"},
+					"shared": {"a.test:80*2", "b.test:80*3", "192.0.2.9:80*4", "a.test:81"},
 				}
 				r := start(t, a, next, settings())
 				if got := resolve(t, r, tt.ask); got != tt.want {
@@ -453,6 +455,15 @@ func TestMute(t *testing.T) {
 		r.Configure(settings())
 		began := time.Now()
 		if _, err := r.Resolve(t.Context(), "web.service.consul"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if d := time.Since(began); d != answerGrace {
+			t.Errorf("the first question, which is not held back, is given up after %v, want %v", d, answerGrace)
+		}
+
+		began = time.Now()
+		c := catalogue{settings: settings(), client: &http.Client{Transport: mute{}}}
+		if _, _, err := c.ask(t.Context(), service{name: "web"}, 1); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
 		if d, want := time.Since(began), time.Minute+time.Minute/16+answerGrace; d != want {

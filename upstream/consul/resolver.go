@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -215,10 +217,29 @@ func (r *Resolver) answer(ctx context.Context, name string, list []instance) (up
 		}
 	}
 	if len(a.Records) > 0 {
+		a.Records = merge(a.Records)
 		return a, nil
 	}
 	if len(errs) > 0 {
 		return upstream.Answer{}, errors.Join(errs...)
 	}
 	return upstream.Answer{}, fmt.Errorf("%w: Consul knows no instance of %q whose checks pass", upstream.ErrName, name)
+}
+
+// merge brings records into a stable order and makes one of those with the same
+// address and port, which has the weight of all: the hosts of several instances
+// may be names of one address.
+func merge(list []upstream.Record) []upstream.Record {
+	slices.SortFunc(list, func(a, b upstream.Record) int {
+		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Port, b.Port))
+	})
+	out := list[:0]
+	for _, rec := range list {
+		if n := len(out); n > 0 && out[n-1].Addr == rec.Addr && out[n-1].Port == rec.Port {
+			out[n-1].Weight += rec.Weight
+			continue
+		}
+		out = append(out, rec)
+	}
+	return out
 }

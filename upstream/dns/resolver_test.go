@@ -169,6 +169,46 @@ func TestStale(t *testing.T) {
 	})
 }
 
+// TestStaleServices shows that trouble with one host of SRV records is not
+// taken for word that there is nothing, although another host has no address.
+func TestStaleServices(t *testing.T) {
+	for _, order := range [][2]string{{"a", "b"}, {"b", "a"}} {
+		gone, troubled := order[0], order[1]
+		t.Run(gone+" is gone", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const want = "192.0.2.1:80(a.test) 192.0.2.2:80(b.test)"
+				s := &table{zone: map[string][]string{
+					"SRV shop.test.": {"shop.test. 60 IN SRV 0 1 80 a.test.", "shop.test. 60 IN SRV 0 1 80 b.test."},
+					"A a.test.":      {"a.test. 60 IN A 192.0.2.1"}, "A b.test.": {"b.test. 60 IN A 192.0.2.2"},
+				}}
+				r := start(t, settings(once), s)
+				if got := resolve(t, r, "shop.test"); got != want {
+					t.Fatalf("resolved to %q, want %q", got, want)
+				}
+				s.set("A " + gone + ".test.")
+				s.set("A "+troubled+".test.", "SERVFAIL")
+				s.set("AAAA "+troubled+".test.", "SERVFAIL")
+				time.Sleep(time.Minute)
+				for range 2 {
+					if got := resolve(t, r, "shop.test"); got != want {
+						t.Fatalf("resolved to %q in trouble, want the old answer", got)
+					}
+					synctest.Wait()
+				}
+
+				s.set("A " + troubled + ".test.")
+				s.set("AAAA " + troubled + ".test.")
+				time.Sleep(time.Minute)
+				resolve(t, r, "shop.test")
+				synctest.Wait()
+				if got := resolve(t, r, "shop.test"); got != "error" {
+					t.Errorf("resolved to %q although servers say that both hosts are gone", got)
+				}
+			})
+		})
+	}
+}
+
 // TestNegative shows how long it is remembered that there is nothing, and that
 // there was an error.
 func TestNegative(t *testing.T) {

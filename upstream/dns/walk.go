@@ -213,7 +213,14 @@ func (g *generation) services(ctx context.Context, fqdn string, q *query, depth 
 		}
 	}
 	if o.records = tidy(o.records); len(o.records) == 0 {
-		return outcome{}, errors.Join(errs...)
+		// Trouble with one host outweighs that others have nothing: what it has
+		// is not known.
+		for _, err := range errs {
+			if err != nil && !errors.Is(err, errNothing) {
+				return outcome{}, err
+			}
+		}
+		return outcome{}, errNothing
 	}
 	return o, nil
 }

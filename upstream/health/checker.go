@@ -3,9 +3,11 @@ package health
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -59,10 +61,12 @@ type checker struct {
 // sender is Probe.Send.
 type sender func(ctx context.Context, addr netip.AddrPort, host string) (upstream.Outcome, error)
 
-// place tells endpoints apart.
+// place is what an endpoint's health belongs to. Endpoints may share one, as
+// those of a target that is there twice do.
 type place struct {
 	addr netip.AddrPort
 	host string // of the target
+	port uint16 // of the target, which is not the address's if a record has its own
 }
 
 // turn is when an endpoint is probed. It belongs to the checker's goroutine.
@@ -107,7 +111,9 @@ func (c *checker) run(ctx context.Context) {
 			return
 		case at := <-c.done:
 			running--
-			turns[at].running = false
+			if t := turns[at]; t != nil { // always, but not worth the process
+				t.running = false
+			}
 			if !soon {
 				soon = true
 				timer.Reset(shortestWait)
@@ -152,6 +158,9 @@ func (c *checker) due(turns map[place]*turn, round int, now time.Time) (due []*u
 			t = &turn{first: now.Add(c.firstDelay())}
 			turns[at] = t
 		}
+		if t.round == round {
+			continue // probed by another endpoint: twice would count twice
+		}
 		t.round = round
 		if t.running || interval <= 0 {
 			continue
@@ -175,7 +184,7 @@ func (c *checker) due(turns map[place]*turn, round int, now time.Time) (due []*u
 	return due, next
 }
 
-func placeOf(e *upstream.Endpoint) place { return place{e.Addr, e.Target.Host} }
+func placeOf(e *upstream.Endpoint) place { return place{e.Addr, e.Target.Host, e.Target.Port} }
 
 // when returns when the endpoint is due at the given interval.
 func (t *turn) when(interval time.Duration) time.Time {
@@ -210,8 +219,14 @@ func (c *checker) reserve() bool {
 	}
 }
 
-// check probes an endpoint and reports what came of it.
+// check probes an endpoint and reports what came of it. It is also the border
+// at which a broken invariant of the probe stops.
 func (c *checker) check(ctx context.Context, e *upstream.Endpoint) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.log.Error("BUG: panic while probing an upstream's target", "upstream", c.spec.Name, "target", e.Target.String(), "address", e.Addr.String(), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
 	before := e.Healthy()
 	out, err := c.send(ctx, e.Addr, e.Target.Host)
 	if out.Kind == upstream.OutcomeNone {

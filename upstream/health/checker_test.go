@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -351,7 +352,8 @@ func TestCheckerConcurrency(t *testing.T) {
 					t.Cleanup(c.stop)
 					total += tt.endpoints
 				}
-				pass(time.Duration(2*total/tt.most+10) * f.takes)
+				// Checkers compete for what all may have, and not in turns.
+				pass(time.Duration(20*total/tt.most+10) * f.takes)
 				f.mu.Lock()
 				defer f.mu.Unlock()
 				if f.most != tt.most {
@@ -446,6 +448,110 @@ func TestCheckerFollowsItsBalancer(t *testing.T) {
 		}
 		if !endpoint(t, next, two).Healthy() {
 			t.Error("the endpoint did not return")
+		}
+	})
+}
+
+// TestCheckerSharedPlace has two endpoints with one health, which one failure
+// must not count against twice.
+func TestCheckerSharedPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const one, interval = "192.0.2.1", 20 * time.Second
+		b := newBalancer(t, newSet(t), nil, one, one)
+		if n := len(b.Endpoints()); n != 2 {
+			t.Fatalf("%d endpoints, want 2 of one address", n)
+		}
+		f := newFake()
+		f.set(one, upstream.OutcomeConnect)
+		start(t, f, Spec{Healthy: interval, Unhealthy: interval, Concurrency: 10, Balancer: b})
+		pass(firstSpread + longestWait)
+		if n := f.probes(one); n != 1 || !endpoint(t, b, one).Healthy() {
+			t.Errorf("%d probes, healthy %v; want one failure, of two that make it unhealthy", n, endpoint(t, b, one).Healthy())
+		}
+	})
+}
+
+// TestCheckerSharedPlaceLeaves takes the address of two endpoints away while it
+// is probed: there is one probe to end, not two of one turn.
+func TestCheckerSharedPlaceLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const one, two = "192.0.2.1", "192.0.2.2"
+		f, set := newFake(), newSet(t)
+		var probes atomic.Int32 // of one
+		send := func(ctx context.Context, addr netip.AddrPort, host string) (upstream.Outcome, error) {
+			if host == one && probes.Add(1) == 2 {
+				<-time.After(20 * time.Second)
+			}
+			return f.send(ctx, addr, host)
+		}
+		b := newBalancer(t, set, nil, one, one)
+		spec := Spec{Healthy: time.Minute, Unhealthy: time.Minute, Concurrency: 10, Balancer: b}
+		c := startChecker(spec, send, make(chan struct{}, maxProbes), slog.New(slog.DiscardHandler))
+		t.Cleanup(c.stop)
+		pass(firstSpread + longestWait)
+		c.balancer.Store(newBalancer(t, set, b, two))
+		pass(40 * time.Second)
+		if n, m := probes.Load(), f.probes(two); n != 1 || m != 1 {
+			t.Errorf("%d and %d probes, want 1 of each address", n, m)
+		}
+	})
+}
+
+// TestCheckerTargetsShareAddress has two targets that differ in a port which
+// their records replace: each has a health of its own, so both are probed.
+func TestCheckerTargetsShareAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const one = "192.0.2.1"
+		set := newSet(t)
+		set.SetResolver(records{{Addr: netip.MustParseAddr(one), Port: 8080, Weight: 1}})
+		b := upstream.NewBalancer(set, upstream.Spec{
+			Targets: []upstream.Target{{Host: "web.test", Port: 80, Weight: 1}, {Host: "web.test", Port: 81, Weight: 1}},
+			Checks:  upstream.Checks{On: true, Active: rules, Passive: rules},
+		}, nil)
+		f := newFake()
+		f.set(one, upstream.OutcomeConnect)
+		start(t, f, Spec{Healthy: time.Second, Concurrency: 10, Balancer: b})
+		pass(10 * time.Second)
+		all := b.Endpoints()
+		if len(all) != 2 {
+			t.Fatalf("%d endpoints, want 2", len(all))
+		}
+		for _, e := range all {
+			if e.Healthy() {
+				t.Errorf("the endpoint of %s is healthy", e.Target)
+			}
+		}
+		if n := f.probes(one); n != 4 {
+			t.Errorf("%d probes, want 2 for each target", n)
+		}
+	})
+}
+
+// TestCheckerPanic shows that a panic in a probe is logged, gives back what the
+// probe had taken, and ends nothing else.
+func TestCheckerPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const one = "192.0.2.1"
+		var text bytes.Buffer
+		f := newFake()
+		broken := true
+		send := func(ctx context.Context, addr netip.AddrPort, host string) (upstream.Outcome, error) {
+			if broken {
+				broken = false
+				panic("BUG: a test's")
+			}
+			return f.send(ctx, addr, host)
+		}
+		slots := make(chan struct{}, 1)
+		spec := Spec{Name: "api", Healthy: time.Second, Concurrency: 1, Balancer: newBalancer(t, newSet(t), nil, one)}
+		c := startChecker(spec, send, slots, slog.New(slog.NewTextHandler(&text, nil)))
+		pass(5 * time.Second)
+		c.stop()
+		if n := f.probes(one); n < 3 || len(slots) != 0 {
+			t.Errorf("%d probes after the panic and %d places taken, want at least 3 and 0", n, len(slots))
+		}
+		if got := text.String(); strings.Count(got, "level=ERROR") != 1 || !strings.Contains(got, `panic="BUG: a test's"`) || !strings.Contains(got, "upstream=api") {
+			t.Errorf("the log is %q", got)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -8,6 +9,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/upstream"
 )
 
 // patience bounds what must happen soon; soon is the timeout of probes that are
@@ -71,4 +75,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("waiting for %s: nothing within %v", what, patience)
 		}
 	}
+}
+
+// records are what every name stands for.
+type records []upstream.Record
+
+var _ upstream.Resolver = records(nil)
+
+func (r records) Resolve(context.Context, string) (upstream.Answer, error) {
+	return upstream.Answer{Records: r, Expires: sock.Now() + int64(time.Second)}, nil
 }
