@@ -18,7 +18,8 @@
 // becomes a weak one, since the bytes are others; Accept-Ranges, Content-MD5,
 // Digest and Content-Digest are removed. Every answer that would be compressed
 // for some client has Accept-Encoding in Vary, compressed or not, so that caches
-// behind Bulwark keep both.
+// behind Bulwark keep both. Answers to HEAD and 304 get Vary and the weak ETag
+// too; a 304 without a type counts as one of content_types.
 //
 // Streams stay live: what the upstream has sent so far is passed on, compressed,
 // before Bulwark waits for more. The plugin runs last, so that other plugins see

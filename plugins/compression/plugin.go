@@ -50,12 +50,30 @@ func New(cfg Config, env plugins.Env) (any, error) {
 	return p, nil
 }
 
-// Response tells caches of answers to HEAD too that the encoding may vary.
+// Response gives answers without content, to HEAD and 304, the Vary and the ETag
+// that the content would have come with.
 func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
-	if x.Req.Method == http.MethodHead && p.compressible(x) {
-		addVary(&x.Resp.Header)
+	h := &x.Resp.Header
+	switch {
+	case x.Resp.Status == http.StatusNotModified:
+		if !p.transformable(h) {
+			return l7.Next
+		}
+	case x.Req.Method != http.MethodHead || !p.compressible(x):
+		return l7.Next
+	}
+	addVary(h)
+	if choose(&x.Req.Header, p.order) != codingNone && !noTransform(&x.Req.Header) {
+		weaken(h)
 	}
 	return l7.Next
+}
+
+// transformable reports whether the content a 304 stands for may be compressed.
+// It often has no type, and its length tells nothing.
+func (p *Plugin) transformable(h *l7.Header) bool {
+	contentType, ok := h.Known(l7.FieldContentType)
+	return !h.Has(l7.FieldContentEncoding) && !noTransform(h) && (!ok || p.compresses(contentType))
 }
 
 // ResponseBody compresses what the client can decode.
@@ -76,9 +94,7 @@ func (p *Plugin) ResponseBody(x *l7.Exchange) l7.BodyFilter {
 	for _, name := range [...]string{"Accept-Ranges", "Content-MD5", "Digest", "Content-Digest"} {
 		h.Del(name)
 	}
-	if tag, ok := h.Get("ETag"); ok && !strings.HasPrefix(tag, "W/") {
-		h.Set("ETag", "W/"+tag)
-	}
+	weaken(h)
 	h.Add("Content-Encoding", codingNames[c])
 	x.Resp.Size = -1
 	return f
@@ -124,6 +140,13 @@ func noTransform(h *l7.Header) bool {
 		}
 	}
 	return false
+}
+
+// weaken makes a strong ETag weak.
+func weaken(h *l7.Header) {
+	if tag, ok := h.Get("ETag"); ok && !strings.HasPrefix(tag, "W/") {
+		h.Set("ETag", "W/"+tag)
+	}
 }
 
 // addVary adds Accept-Encoding to Vary, unless it stands there.

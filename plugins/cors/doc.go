@@ -19,7 +19,8 @@
 // "*" in a longer list allows every origin. When nothing matches, a field
 // Access-Control-Allow-Origin of the upstream is removed.
 //
-// Answers carry Vary: Origin unless every origin is allowed. With credentials,
+// Answers carry Vary: Origin unless every origin is allowed, also those to
+// requests without Origin. With credentials,
 // an answer that would say "*" names the request's origin instead, and varies by
 // it too.
 //

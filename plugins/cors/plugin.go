@@ -97,6 +97,8 @@ func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
 		if p.exposed != "" {
 			x.Resp.Header.Set(exposeHeaders, p.exposed)
 		}
+	case !p.origins.all: // with Origin it would be another answer
+		addVary(&x.Resp.Header)
 	}
 	return l7.Next
 }
@@ -126,13 +128,28 @@ func (p *Plugin) tellOrigin(x *l7.Exchange, origin string, has bool) {
 		}
 	}
 	if vary {
-		h.AddField(l7.Field{Name: "Vary", Value: "Origin"})
+		addVary(h)
 	}
 	if tell == "" {
 		h.Del(allowOrigin)
 	} else {
 		h.Set(allowOrigin, tell)
 	}
+}
+
+// addVary adds Origin to Vary, unless it stands there.
+func addVary(h *l7.Header) {
+	for _, f := range h.Fields() {
+		if f.ID != l7.FieldOther || !strings.EqualFold(f.Name, "Vary") {
+			continue
+		}
+		for name := range strings.SplitSeq(f.Value, ",") {
+			if name = strings.Trim(name, " \t"); name == "*" || strings.EqualFold(name, "Origin") {
+				return
+			}
+		}
+	}
+	h.AddField(l7.Field{Name: "Vary", Value: "Origin"})
 }
 
 // tellPreflight adds what only the answer to a preflight says.

@@ -75,7 +75,12 @@ func (p *Plugin) accepts(h *l7.Header) bool {
 	})
 }
 
-// varyOf returns the names in Vary; ok is false if it says that nothing can tell.
+// writtenFields are the fields that the forwarder writes, of every request
+// others, so that what was received does not tell what an answer depends on.
+var writtenFields = [...]string{"x-real-ip", "x-forwarded-for", "via", "x-kong-request-id"}
+
+// varyOf returns the names in Vary; ok is false if nothing can tell what the
+// answer depends on.
 func varyOf(h *l7.Header) (names []string, ok bool) {
 	for _, f := range h.Fields() {
 		if f.ID != l7.FieldOther || !strings.EqualFold(f.Name, "Vary") {
@@ -83,7 +88,7 @@ func varyOf(h *l7.Header) (names []string, ok bool) {
 		}
 		for name := range strings.SplitSeq(f.Value, ",") {
 			switch name = strings.ToLower(strings.Trim(name, " \t")); {
-			case name == "*":
+			case name == "*", slices.Contains(writtenFields[:], name):
 				return nil, false
 			case name != "":
 				names = append(names, strings.Clone(name))
@@ -109,7 +114,7 @@ func (p *Plugin) storable(x *l7.Exchange, m *miss) *entry {
 	}
 	if len(v.vary) > 0 {
 		m.index = p.index(m.primary, v.vary, e.ends, now)
-		e.key = m.index.variant(x.HeaderToSend())
+		e.key = m.index.variant(x)
 	}
 	m.entry = e
 	return e
@@ -166,6 +171,7 @@ type capture struct {
 // Write copies p and passes it on.
 func (c *capture) Write(next io.Writer, p []byte) error {
 	if c.miss != nil && !c.take(p) {
+		c.plugin.store.refuse(c.miss.primary, sock.Now())
 		c.Abort()
 	}
 	_, err := next.Write(p)

@@ -4,12 +4,23 @@
 // # How it works
 //
 // An answer is stored under a SHA-256 of what it may depend on: the route, the
-// consumer, the method, scheme and authority (and what X-Forwarded-Proto, -Host,
-// -Port, -Path and -Prefix say of them), the path as it was asked for and
-// as the upstream is sent it, the query arguments (sorted by name; only those of
-// vary_query_params, if there are some), and the header fields of vary_headers.
-// Fields that the answer itself names in Vary are added to that; an answer with
-// Vary: * is not stored.
+// consumer, the method, scheme, port and authority (and what X-Forwarded-Proto,
+// -Host, -Port, -Path and -Prefix say of them), the path as it was asked for and
+// as the upstream is sent it, the query arguments (sorted by decoded name; only
+// those of vary_query_params, if there are some, and those whose name is not
+// clear), and the header fields of vary_headers. Fields that the answer itself
+// names in Vary are added to that; an answer with Vary: *, or that depends on
+// X-Real-IP, X-Forwarded-For, Via or X-Kong-Request-Id, is not stored. Fields
+// that Connection nominates are not sent, and count as not there.
+//
+// What request-transformer made of a request counts too: the method and Host
+// that the upstream is sent, the query before and after, and, once any plugin has
+// edited the header, all its fields. Excepted are ids (Kong-Request-ID,
+// X-Request-ID, X-Correlation-ID and the like), and, as long as they are the
+// client's own, fields such as User-Agent, Accept-Encoding, Content-Type,
+// traceparent and the conditions. A correlation-id under another name makes every
+// request one of its own. A request whose content was made is not answered from
+// the cache.
 //
 // Clients are told by X-Cache-Status: Hit, the answer was stored; Miss, it was
 // not and now is; Refresh, it was, but may not be used any more; Bypass, the
@@ -17,7 +28,8 @@
 // under, and Age, in seconds, how old it is.
 //
 // Requests for the same, while the first of them is on its way, wait for its
-// answer, at most 5 s. A request whose If-None-Match names the stored answer's
+// answer, at most 5 s; then one of them takes its place. They do not wait if an
+// answer was not stored within the last 5 s. A request whose If-None-Match names the stored answer's
 // ETag is answered with 304. An answer to HEAD is only stored for HEAD.
 //
 // Without cache_control an answer is fresh for cache_ttl, whatever it says of

@@ -1,7 +1,6 @@
 package proxycache
 
 import (
-	"encoding/hex"
 	"net/http"
 	"strconv"
 	"strings"
@@ -86,7 +85,7 @@ func (e *entry) matches(list string) bool {
 // takeHead gives the entry the head of the answer of x, in copies.
 func (e *entry) takeHead(x *l7.Exchange, m *miss) {
 	r := &x.Resp
-	e.hexKey, e.size = hex.EncodeToString(m.primary[:]), r.Size
+	e.hexKey, e.size = m.primary.shown(x), r.Size
 	fields := storedFields(&r.Header)
 	var text strings.Builder
 	for _, f := range fields {

@@ -1,8 +1,10 @@
 package proxycache
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -29,8 +31,9 @@ var toldFields = [...]l7.FieldID{
 
 // keyOf returns the key of a request with the given method: of the instance's
 // store and what its answers depend on, the route and the consumer, the scheme,
-// the authority, the path as it was asked for and as it is sent, the query and
-// the header fields that were configured.
+// the port, the authority, the path and the query as they were asked for and as
+// they are sent, what plugins have made of the request, and the header fields
+// that were configured.
 func (p *Plugin) keyOf(x *l7.Exchange, method string) key {
 	var room [keyRoom]byte
 	b := append(room[:0], p.seed[:]...)
@@ -41,23 +44,52 @@ func (p *Plugin) keyOf(x *l7.Exchange, method string) key {
 		b = append(append(b, 'c'), x.Consumer.ID[:]...)
 	}
 	b = appendText(b, method)
+	b = appendText(b, x.Upstream.Method)
 	b = appendText(b, x.Conn.Scheme())
 	b = appendLower(b, x.Req.Authority)
+	b = appendText(b, x.Upstream.Host)
 	if p.ignoreCase {
 		b = appendLower(appendLower(b, x.Path), x.Upstream.Path)
 	} else {
 		b = appendText(appendText(b, x.Path), x.Upstream.Path)
 	}
+	// The path is told to the upstream as it was written.
+	if x.Req.Path != x.Path {
+		b = appendText(append(b, 'p'), x.Req.Path)
+	}
 	b = p.appendQuery(b, x.Upstream.Query)
-	for _, id := range toldFields {
-		if v, ok := x.Req.Header.Known(id); ok {
-			b = appendText(append(b, byte(id)), v)
+	// Arguments that a plugin took away may have become something else.
+	if x.Req.Query != x.Upstream.Query {
+		b = appendText(append(b, 'r'), x.Req.Query)
+	}
+	for _, f := range x.Req.Header.Fields() {
+		if slices.Contains(toldFields[:], f.ID) {
+			b = appendText(append(b, 't', byte(f.ID)), f.Value)
+			if x.Req.Header.Nominates(&f) {
+				b = append(b, 'n')
+			}
 		}
 	}
+	b = append(b, 'e')
 	for _, name := range p.varyHeaders {
-		b = appendField(b, x.HeaderToSend(), name)
+		b = appendField(b, x, name)
 	}
-	return sha256.Sum256(b)
+	return key(sha256.Sum256(appendEdited(b, x))).atPort(x)
+}
+
+// atPort returns k for the port that x came to, or what k was without it: clients
+// are shown keys that do not depend on the port.
+func (k key) atPort(x *l7.Exchange) key {
+	port := x.Conn.Local.Port()
+	k[len(k)-2] ^= byte(port >> 8)
+	k[len(k)-1] ^= byte(port)
+	return k
+}
+
+// shown returns k, a primary key, as clients are shown it.
+func (k key) shown(x *l7.Exchange) string {
+	k = k.atPort(x)
+	return hex.EncodeToString(k[:])
 }
 
 // appendText appends s so that nothing else appends the same.
@@ -77,19 +109,65 @@ func appendLower(b []byte, s string) []byte {
 	return b
 }
 
-// appendField appends the values of the fields of a name.
-func appendField(b []byte, h *l7.Header, name string) []byte {
+// appendField appends the values of the fields of a name that the upstream is
+// sent.
+func appendField(b []byte, x *l7.Exchange, name string) []byte {
 	id := l7.LookupField(name)
-	for _, f := range h.Fields() {
-		if f.ID == id && len(f.Name) == len(name) && strings.EqualFold(f.Name, name) {
+	for _, f := range x.HeaderToSend().Fields() {
+		if f.ID == id && len(f.Name) == len(name) && strings.EqualFold(f.Name, name) && !x.Nominated(&f) {
 			b = appendText(append(b, 'v'), f.Value)
 		}
 	}
 	return append(b, 'e')
 }
 
-// appendQuery appends the arguments that answers depend on, sorted by name;
-// those of one name keep their order.
+// quietFields are names of fields that make no key of their own when a plugin
+// has edited the header, but left them alone: what clients are, what they have
+// already, what they send along and what is traced. They are in lower case.
+var quietFields = [...]string{
+	"accept-encoding", "cache-control", "connection", "content-length", "content-type", "date", "host", "if-match",
+	"if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "keep-alive", "pragma", "priority",
+	"range", "te", "traceparent", "tracestate", "transfer-encoding", "upgrade", "user-agent", "via",
+	"x-forwarded-for", "x-kong-request-id", "x-real-ip",
+}
+
+// idFields are names of fields that name a request. They never count, although
+// they are made anew for every request. They are in lower case.
+var idFields = [...]string{"correlation-id", "kong-request-id", "request-id", "x-correlation-id", "x-request-id"}
+
+// appendEdited appends the fields that the upstream is sent, if a plugin has
+// edited them: any of them may be made of what is not in the key. Who made one
+// cannot be told from its value, so that those of the client count too.
+func appendEdited(b []byte, x *l7.Exchange) []byte {
+	h := x.HeaderToSend()
+	if h == &x.Req.Header {
+		return b
+	}
+	b = append(b, 'h')
+	for _, f := range h.Fields() {
+		if named(&f, idFields[:]) {
+			continue
+		}
+		if !named(&f, quietFields[:]) || !slices.ContainsFunc(x.Req.Header.Fields(), func(g l7.Field) bool { return g == f }) {
+			b = appendText(appendLower(b, f.Name), f.Value)
+		}
+	}
+	return b
+}
+
+// named reports whether names, in lower case, has the name of f.
+func named(f *l7.Field, names []string) bool {
+	for _, name := range names {
+		if len(f.Name) == len(name) && strings.EqualFold(f.Name, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// appendQuery appends the arguments that answers depend on, as they stand,
+// sorted by decoded name; those of one name keep their order. What another
+// reader could take for something else counts too.
 func (p *Plugin) appendQuery(b []byte, query string) []byte {
 	if query == "" {
 		return append(b, 'q')
@@ -99,8 +177,8 @@ func (p *Plugin) appendQuery(b []byte, query string) []byte {
 	for rest, more := query, true; more; {
 		var arg string
 		arg, rest, more = strings.Cut(rest, "&")
-		name, _, _ := strings.Cut(arg, "=")
-		if p.varyQuery != nil && !slices.Contains(p.varyQuery, name) {
+		name := argName(arg)
+		if p.varyQuery != nil && plain(arg) && !slices.ContainsFunc(p.varyQuery, func(s string) bool { return isNamed(name, s) }) {
 			continue
 		}
 		if len(args) == len(room) {
@@ -109,7 +187,7 @@ func (p *Plugin) appendQuery(b []byte, query string) []byte {
 		// A stable insertion: there are few.
 		i := len(args)
 		args = append(args, arg)
-		for ; i > 0 && argName(args[i-1]) > name; i-- {
+		for ; i > 0 && compareNames(argName(args[i-1]), name) > 0; i-- {
 			args[i] = args[i-1]
 		}
 		args[i] = arg
@@ -125,14 +203,77 @@ func argName(arg string) string {
 	return name
 }
 
-// variant returns the key of the answer for a request with the fields h, where
-// those under the key of e, an index, depend on some of them.
-func (e *entry) variant(h *l7.Header) key {
+// plain reports whether all readers find the same name in an argument: it can be
+// decoded, and no semicolon could end it.
+func plain(arg string) bool {
+	if strings.IndexByte(arg, ';') >= 0 {
+		return false
+	}
+	name := argName(arg)
+	for i := range len(name) {
+		if name[i] == '%' && (i+2 >= len(name) || hexValue(name[i+1]) < 0 || hexValue(name[i+2]) < 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// decodedByte returns the first byte of what s, which is not empty, stands for in
+// a query, and the rest of s. A percent sign that begins no escape stands for
+// itself.
+func decodedByte(s string) (c byte, rest string) {
+	switch {
+	case s[0] == '+':
+		return ' ', s[1:]
+	case s[0] == '%' && len(s) > 2 && hexValue(s[1]) >= 0 && hexValue(s[2]) >= 0:
+		return byte(hexValue(s[1])<<4 | hexValue(s[2])), s[3:]
+	}
+	return s[0], s[1:]
+}
+
+func hexValue(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return int(c|0x20-'a') + 10
+	}
+	return -1
+}
+
+// compareNames compares what two names in queries stand for.
+func compareNames(a, b string) int {
+	for a != "" && b != "" {
+		var c, d byte
+		c, a = decodedByte(a)
+		d, b = decodedByte(b)
+		if c != d {
+			return cmp.Compare(c, d)
+		}
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// isNamed reports whether a name in a query stands for name.
+func isNamed(raw, name string) bool {
+	for raw != "" && name != "" {
+		var c byte
+		if c, raw = decodedByte(raw); c != name[0] {
+			return false
+		}
+		name = name[1:]
+	}
+	return raw == name
+}
+
+// variant returns the key of the answer for a request, where those under the key
+// of e, an index, depend on some of its fields.
+func (e *entry) variant(x *l7.Exchange) key {
 	var room [keyRoom]byte
 	b := append(room[:0], e.key[:]...)
 	b = binary.LittleEndian.AppendUint64(b, e.generation)
 	for _, name := range e.vary {
-		b = appendField(appendText(b, name), h, name)
+		b = appendField(appendText(b, name), x, name)
 	}
 	return sha256.Sum256(b)
 }

@@ -1,7 +1,6 @@
 package proxycache
 
 import (
-	"encoding/hex"
 	"mime"
 	"net/http"
 	"slices"
@@ -126,13 +125,17 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 	}
 	m := &miss{primary: k}
 	if !conditional(&x.Req.Header) {
-		f, started := p.store.join(k)
-		if started {
+		f, started := p.store.join(k, sock.Now())
+		switch {
+		case started:
 			m.flight = f
-		} else if await(f) {
+		case f == nil:
+		case await(f):
 			if e, _ := p.find(x, k, &cc); e != nil {
 				return p.serve(x, e)
 			}
+		default:
+			m.flight = p.store.takeOver(k, f)
 		}
 	}
 	p.miss.Set(x, m)
@@ -144,7 +147,7 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 // answer stored. One with content may not, since the content is no part of the
 // key.
 func (p *Plugin) cacheable(x *l7.Exchange, cc *control) bool {
-	return slices.Contains(p.cfg.RequestMethod, x.Req.Method) && x.Req.Body == nil && x.Req.Upgrade == "" &&
+	return slices.Contains(p.cfg.RequestMethod, x.Req.Method) && x.Req.Body == nil && x.BodyToSend() == nil && x.Req.Upgrade == "" &&
 		!cc.noStore && !cc.noCache
 }
 
@@ -177,7 +180,7 @@ func (p *Plugin) find(x *l7.Exchange, k key, cc *control) (*entry, status) {
 	now := sock.Now()
 	e := p.store.get(k, now)
 	if e != nil && e.reply == nil {
-		e = p.store.get(e.variant(x.HeaderToSend()), now)
+		e = p.store.get(e.variant(x), now)
 	}
 	switch {
 	case e == nil:
@@ -244,9 +247,12 @@ func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
 		p.tell(h, statusBypass, "")
 		return l7.Next
 	}
-	keyText := hex.EncodeToString(m.primary[:])
+	keyText := m.primary.shown(x)
 	e := p.storable(x, m)
 	if e == nil {
+		if m.flight != nil && x.Proxied {
+			p.store.refuse(m.primary, sock.Now())
+		}
 		p.forget(x, m)
 		p.tell(h, statusBypass, keyText)
 		return l7.Next

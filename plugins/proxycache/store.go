@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/bulwark-edge/bulwark/plugins"
 )
@@ -19,6 +20,11 @@ const (
 	// captureShare is the part of the store's size that answers on their way into
 	// it may take beside it: one in this many.
 	captureShare = 4
+
+	// refusedFor is how long it is remembered that an answer was not one to
+	// store, of at most maxRefused keys in a shard.
+	refusedFor = 5 * time.Second
+	maxRefused = 1 << 10
 
 	// entryCost is what an entry costs beside its bytes, about.
 	entryCost = 1 << 10
@@ -43,13 +49,14 @@ type shard struct {
 	hand    *entry
 	bytes   int64
 	flights map[key]*flight
+	refused map[key]int64 // until when (sock.Now) nobody waits, for the answer was not one to store
 }
 
 func newStore(state *plugins.State) *store {
 	s := &store{limit: state.CacheBytes}
 	for i := range s.shards {
 		sh := &s.shards[i]
-		sh.entries, sh.flights = make(map[key]*entry), make(map[key]*flight)
+		sh.entries, sh.flights, sh.refused = make(map[key]*entry), make(map[key]*flight), make(map[key]int64)
 		sh.ring.newer, sh.ring.older = &sh.ring, &sh.ring
 		sh.hand = &sh.ring
 	}
@@ -160,17 +167,50 @@ func (s *store) reserve(n int64) bool {
 type flight struct{ landed chan struct{} }
 
 // join returns the flight for a key that is under way, or starts one, which the
-// caller ends by land.
-func (s *store) join(k key) (f *flight, started bool) {
+// caller ends by land. It returns nil if waiting is in vain.
+func (s *store) join(k key, now int64) (f *flight, started bool) {
 	sh := s.shard(&k)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if until, ok := sh.refused[k]; ok {
+		if now < until {
+			return nil, false
+		}
+		delete(sh.refused, k)
+	}
 	if f := sh.flights[k]; f != nil {
 		return f, false
 	}
-	f = &flight{landed: make(chan struct{})}
+	return sh.start(k), true
+}
+
+// takeOver starts a flight in place of old, which took too long. It returns nil
+// if that one is not under way any more, or somebody else was faster.
+func (s *store) takeOver(k key, old *flight) *flight {
+	sh := s.shard(&k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.flights[k] != old {
+		return nil
+	}
+	return sh.start(k)
+}
+
+func (sh *shard) start(k key) *flight {
+	f := &flight{landed: make(chan struct{})}
 	sh.flights[k] = f
-	return f, true
+	return f
+}
+
+// refuse lets nobody wait for the answer under k for a while.
+func (s *store) refuse(k key, now int64) {
+	sh := s.shard(&k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if len(sh.refused) >= maxRefused {
+		clear(sh.refused)
+	}
+	sh.refused[k] = now + int64(refusedFor)
 }
 
 // land ends a flight and wakes who waits for it.

@@ -93,16 +93,16 @@ func TestStore(t *testing.T) {
 func TestFlights(t *testing.T) {
 	s, _ := newTestStore(1 << 20)
 	k := testEntry(1, 0).key
-	f, started := s.join(k)
+	f, started := s.join(k, 0)
 	if !started {
 		t.Fatal("the first flight was not started")
 	}
-	if g, started := s.join(k); started || g != f {
+	if g, started := s.join(k, 0); started || g != f {
 		t.Fatal("a second flight for the same key")
 	}
 	s.land(k, f)
 	<-f.landed
-	if g, started := s.join(k); !started || g == f {
+	if g, started := s.join(k, 0); !started || g == f {
 		t.Error("a landed flight is still joined")
 	}
 }
@@ -130,5 +130,41 @@ func TestMatches(t *testing.T) {
 				t.Errorf("%s names %s: %v", tt.list, tt.tag, got)
 			}
 		})
+	}
+}
+
+// TestTakeOver holds who takes the place of a flight that lasts, and that nobody
+// waits for what was not stored a moment ago.
+func TestTakeOver(t *testing.T) {
+	s, _ := newTestStore(1)
+	k := testEntry(1, 0).key
+	slow, started := s.join(k, 0)
+	if !started {
+		t.Fatal("the first one waits")
+	}
+	if f, started := s.join(k, 0); f != slow || started {
+		t.Error("the second one does not wait for the first")
+	}
+	next := s.takeOver(k, slow)
+	if next == nil || s.takeOver(k, slow) != nil {
+		t.Error("not exactly one takes the slow one's place")
+	}
+	s.land(k, slow)
+	if f, started := s.join(k, 0); f != next || started {
+		t.Error("the slow one has ended the flight that took its place")
+	}
+	s.refuse(k, 0)
+	s.land(k, next)
+	if f, started := s.join(k, int64(refusedFor)-1); f != nil || started {
+		t.Error("waits for what was not stored a moment ago")
+	}
+	if _, started := s.join(k, int64(refusedFor)); !started {
+		t.Error("the refusal lasts")
+	}
+	for n := range 2 * maxRefused {
+		s.refuse(testEntry(n, 0).key, 0)
+	}
+	if n := len(s.shards[0].refused); n > maxRefused {
+		t.Errorf("%d refusals are remembered, want %d at most", n, maxRefused)
 	}
 }

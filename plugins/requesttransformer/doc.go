@@ -4,11 +4,12 @@
 //
 // # How it works
 //
-// The method and the path come first, then the content, the header fields and
+// The method and the path come first, then the header fields, the content and
 // the query. Of each the order is: remove, rename, replace (only what is
 // there), add (only what is not there), append.
 //
-// Header fields: append adds a further field of that name. Host can only be
+// Header fields: append adds a further field of that name. What is removed or
+// renamed does not go on in the trailer either. Host can only be
 // replaced. Fields of the connection and those that tell of the client's leg
 // (Content-Length, Connection, X-Forwarded-For and their like) are written by
 // Bulwark afterwards; changes of them have no effect.
@@ -24,8 +25,12 @@
 // object is left alone. Values are strings.
 //
 // Content of the type multipart/form-data: parts are edited by their name;
-// replace and add make plain text parts, and append adds a part.
+// replace and add make plain text parts, and append adds a part. A part whose
+// name readers may differ about is answered with 400: it has no
+// Content-Disposition or several, or one that is not form-data, cannot be read or
+// holds name* (and so is boundary* in the request's Content-Type).
 //
+// The type is the one the upstream is told, after the rules for header fields.
 // Content of any other type is left alone. Content that is not what its type
 // says is answered with 400, and encoded content (Content-Encoding) of a type
 // that is edited with 415: it cannot be edited, and must not pass unedited.

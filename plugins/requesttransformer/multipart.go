@@ -48,12 +48,46 @@ func parseParts(content []byte, boundary string) (*parts, error) {
 		if len(p.list) == maxParts {
 			return nil, errParts
 		}
+		if !named(part.Header["Content-Disposition"]) {
+			return nil, errors.New("reading multipart content: the name of a part cannot be told")
+		}
 		b, err := io.ReadAll(part) // bounded by the content
 		if err != nil {
 			return nil, fmt.Errorf("reading multipart content: %w", err)
 		}
 		p.list = append(p.list, formPart{name: part.FormName(), header: part.Header, content: b})
 	}
+}
+
+// named reports whether all readers see the same name in the Content-Disposition
+// fields of a part: there is one, and it has no name in extended notation.
+func named(fields []string) bool {
+	if len(fields) != 1 || extended(fields[0], "name") {
+		return false
+	}
+	kind, _, err := mime.ParseMediaType(fields[0])
+	return err == nil && kind == "form-data"
+}
+
+// extended reports whether a field has the parameter in extended notation, such
+// as name*=a or name*0=a (RFC 2231), which some readers know and others
+// pass over.
+func extended(field, parameter string) bool {
+	quoted := false
+	for i := 0; i < len(field); i++ {
+		switch c := field[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == ';' && !quoted:
+			p := strings.TrimSpace(field[i+1:])
+			if n := len(parameter); len(p) > n && p[n] == '*' && strings.EqualFold(p[:n], parameter) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (p *parts) has(name string) bool {

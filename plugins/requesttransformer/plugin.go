@@ -32,6 +32,7 @@ type Plugin struct {
 	method              string    // "": the request's
 	uri                 *template // nil: the path is left alone
 	body, header, query rules
+	retypes             bool // a header rule may change Content-Type
 	refused             *telemetry.Counter
 }
 
@@ -64,6 +65,7 @@ func New(cfg Config, env plugins.Env) (any, error) {
 		}
 		*part.rules = r
 	}
+	p.retypes = p.header.touches("Content-Type")
 	return p, nil
 }
 
@@ -80,24 +82,27 @@ func values(list []string) ([]value, error) {
 }
 
 // BodyLimit returns how much content is looked at: none of a type that the rules
-// leave alone.
+// leave alone, unless they may give it another one.
 func (p *Plugin) BodyLimit(x *l7.Exchange) int64 {
 	if p.body.empty() {
 		return 0
 	}
-	if kind, _ := mediaType(x.HeaderToSend()); !editable(kind) {
+	if kind, _ := mediaType(x.HeaderToSend()); !p.retypes && !editable(kind) {
 		return 0
 	}
 	return maxBody
 }
 
 // mediaType returns the type of the content, in lower case, and its parameters.
+// Of a field that cannot be read it is what a lenient reader would take for it.
 func mediaType(h *l7.Header) (kind string, params map[string]string) {
 	contentType, _ := h.Known(l7.FieldContentType)
 	kind, params, err := mime.ParseMediaType(contentType)
 	if err != nil {
-		kind, _, _ = strings.Cut(contentType, ";")
-		kind = strings.ToLower(strings.TrimSpace(kind))
+		kind = strings.ToLower(strings.TrimSpace(contentType))
+		if i := strings.IndexAny(kind, ";, \t"); i >= 0 {
+			kind = kind[:i]
+		}
 	}
 	return kind, params
 }
@@ -137,13 +142,14 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 	if p.method != "" {
 		x.Upstream.Method = p.method
 	}
-	if !p.body.empty() {
+	if !p.header.empty() {
+		p.header.apply(&fields{x, x.UpstreamHeader(), p.refused}, header)
+		p.header.trimTrailer(x)
+	}
+	if !p.body.empty() { // of the type the upstream is told
 		if refusal := p.editBody(x, body); refusal != nil {
 			return x.Reply(refusal)
 		}
-	}
-	if !p.header.empty() {
-		p.header.apply(&fields{x, x.UpstreamHeader(), p.refused}, header)
 	}
 	if !p.query.empty() {
 		a := parseArgs(x.Upstream.Query)
@@ -177,6 +183,9 @@ func (p *Plugin) editBody(x *l7.Exchange, t texts) *l7.Reply {
 	case "application/json":
 		edited, err = p.editJSON(content, t)
 	case "multipart/form-data":
+		if contentType, _ := h.Known(l7.FieldContentType); extended(contentType, "boundary") {
+			return badRequest // the upstream might read another boundary
+		}
 		edited, err = p.editParts(content, params["boundary"], t)
 	default:
 		edited, err = p.editForm(content, t)

@@ -1,6 +1,8 @@
 package requesttransformer
 
 import (
+	"strings"
+
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/plugins/internal/edit"
 )
@@ -21,6 +23,29 @@ type value struct {
 
 func (r *rules) empty() bool {
 	return len(r.remove)+len(r.rename)+len(r.replace)+len(r.add)+len(r.append) == 0
+}
+
+// touches reports whether a rule may change what has that name, in whatever
+// case.
+func (r *rules) touches(name string) bool {
+	for _, n := range r.remove {
+		if strings.EqualFold(n, name) {
+			return true
+		}
+	}
+	for _, p := range r.rename {
+		if strings.EqualFold(p.Name, name) || strings.EqualFold(p.Value, name) {
+			return true
+		}
+	}
+	for _, list := range [...][]value{r.replace, r.add, r.append} {
+		for i := range list {
+			if strings.EqualFold(list[i].name, name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // subject is what rules are applied to.

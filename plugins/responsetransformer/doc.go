@@ -15,11 +15,13 @@
 // are; without it they are strings. Content that is JSON but no object is left
 // alone, and so is content of another type.
 //
-// With rules for JSON, the upstream is asked for content without encoding, since
-// encoded content cannot be edited. JSON that comes encoded all the same, or as
-// a part (206), is answered with 502: a member that is to be removed must not
-// pass because it could not be read. Content that is not valid JSON, although
-// its type says so, is broken off for the same reason.
+// With rules for JSON, the upstream is asked for all of the content (Range and
+// If-Range do not go on) and for content without encoding, since neither a part
+// nor encoded content can be edited. JSON that comes encoded all the same, or as
+// a part (206), is answered with 502, and so are several parts
+// (multipart/byteranges) of whatever type: a member that is to be removed must
+// not pass because it could not be read. Content that is not valid JSON,
+// although its type says so, is broken off for the same reason.
 //
 // Fields that say what the bytes of the content are (Content-MD5, Digest,
 // Content-Digest, Repr-Digest) are removed from answers whose content is edited.
@@ -31,5 +33,6 @@
 //
 // JSON is gathered before it is edited, at most 8 MiB of it and 100000 members.
 // An answer that says it is longer is answered with 502; one that turns out to
-// be is broken off.
+// be is broken off. What all instances together hold is at most 256 MiB; when it
+// is used up, answers are answered with 502 or broken off in the same way.
 package responsetransformer

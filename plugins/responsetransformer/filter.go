@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/l7"
@@ -18,9 +19,14 @@ type filter struct {
 	rules *rules
 	block *buf.Block // nil until content comes
 	n     int
+	held  *atomic.Int64 // bytes of the process; nil: this content is not counted
+	cost  int64         // of held, what this content takes
 }
 
-var errTooLong = fmt.Errorf("editing JSON: the content is longer than %d bytes", maxContent)
+var (
+	errTooLong = fmt.Errorf("editing JSON: the content is longer than %d bytes", maxContent)
+	errNoRoom  = fmt.Errorf("editing JSON: the content of all answers takes %d bytes", maxHeldBytes)
+)
 
 // Write gathers content.
 func (f *filter) Write(_ io.Writer, p []byte) error {
@@ -29,12 +35,58 @@ func (f *filter) Write(_ io.Writer, p []byte) error {
 	case need > maxContent:
 		return refuse(errTooLong)
 	case f.block == nil:
-		f.block = buf.Get(need)
+		if err := f.grow(need); err != nil {
+			return err
+		}
 	case need > len(f.block.B):
-		f.block = f.block.Grow(f.n, max(need, min(2*len(f.block.B), maxContent)))
+		if err := f.grow(max(need, min(2*len(f.block.B), maxContent))); err != nil {
+			return err
+		}
 	}
 	f.n += copy(f.block.B[f.n:], p)
 	return nil
+}
+
+// grow moves what was gathered to a block of at least size bytes.
+func (f *filter) grow(size int) error {
+	if !f.reserve(int64(size)) {
+		return refuse(errNoRoom)
+	}
+	b := buf.Get(size)
+	f.count(int64(len(b.B) - size))
+	if f.block != nil {
+		copy(b.B, f.block.B[:f.n])
+		f.dropBlock()
+	}
+	f.block = b
+	return nil
+}
+
+// reserve counts n bytes in, unless they are more than the content of all
+// answers may take.
+func (f *filter) reserve(n int64) bool {
+	f.count(n)
+	if f.held != nil && f.held.Load() > maxHeldBytes {
+		f.count(-n)
+		return false
+	}
+	return true
+}
+
+func (f *filter) count(n int64) {
+	if f.held != nil {
+		f.held.Add(n)
+		f.cost += n
+	}
+}
+
+// dropBlock gives the block back.
+func (f *filter) dropBlock() {
+	if f.block != nil {
+		f.count(-int64(len(f.block.B)))
+		f.block.Put()
+		f.block = nil
+	}
 }
 
 // Flush does nothing: the content is not complete.
@@ -53,7 +105,14 @@ func (f *filter) Close(next io.Writer) error {
 	}
 	if o != nil {
 		f.rules.apply(o)
-		content = o.AppendTo(nil)
+		if !f.reserve(int64(f.n)) {
+			return refuse(errNoRoom)
+		}
+		content = o.AppendTo(make([]byte, 0, f.n))
+		if !f.reserve(int64(cap(content) - f.n)) {
+			return refuse(errNoRoom)
+		}
+		f.dropBlock() // the copy is what is written
 	}
 	_, err = next.Write(content)
 	return err
@@ -61,17 +120,21 @@ func (f *filter) Close(next io.Writer) error {
 
 // Abort gives the storage back.
 func (f *filter) Abort() {
-	f.block.Put()
-	f.block, f.n = nil, 0
+	f.dropBlock()
+	f.count(-f.cost)
+	f.n = 0
 }
 
 // refuse is content that cannot be edited, and therefore does not pass.
 func refuse(err error) error {
-	reason := l7.ReasonUpstreamProtocol
-	if errors.Is(err, errTooLong) {
+	reason, side := l7.ReasonUpstreamProtocol, l7.SideUpstream
+	switch {
+	case errors.Is(err, errTooLong):
 		reason = l7.ReasonOverLimit
+	case errors.Is(err, errNoRoom):
+		reason, side = l7.ReasonOverLimit, l7.SideSelf
 	}
-	return &l7.Error{Status: http.StatusBadGateway, Message: "An invalid response was received from the upstream server", Reason: reason, Side: l7.SideUpstream, Err: err}
+	return &l7.Error{Status: http.StatusBadGateway, Message: invalidText, Reason: reason, Side: side, Err: err}
 }
 
 // apply applies the rules in Kong's order.

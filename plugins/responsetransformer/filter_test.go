@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bulwark-edge/bulwark/l7"
@@ -44,3 +45,60 @@ func TestFilterBound(t *testing.T) {
 		t.Error("the storage was not given back")
 	}
 }
+
+// wantNoRoom fails the test unless err says that the process holds too much.
+func wantNoRoom(t *testing.T, err error) {
+	t.Helper()
+	e, ok := errors.AsType[*l7.Error](err)
+	if !ok || e.Reason != l7.ReasonOverLimit || e.Side != l7.SideSelf {
+		t.Errorf("no room: %v", err)
+	}
+}
+
+// TestHeldBound gathers and edits content with and without room for it.
+func TestHeldBound(t *testing.T) {
+	content := []byte(`{"gone":1,"kept":"` + strings.Repeat("a", 1000) + `"}`)
+	held := new(atomic.Int64)
+	newFilter := func() *filter { return &filter{rules: &rules{remove: []string{"gone"}}, held: held} }
+
+	f := newFilter()
+	if err := f.Write(nil, content[:500]); err != nil {
+		t.Fatal(err)
+	}
+	held.Add(maxHeldBytes)
+	wantNoRoom(t, f.Write(nil, content[500:]))
+	held.Add(-maxHeldBytes)
+	f.Abort()
+	if held.Load() != 0 {
+		t.Errorf("%d bytes held after what was broken off", held.Load())
+	}
+
+	f = newFilter()
+	if err := f.Write(nil, content); err != nil {
+		t.Fatal(err)
+	}
+	held.Add(maxHeldBytes)
+	wantNoRoom(t, f.Close(nil))
+	if held.Load() != maxHeldBytes {
+		t.Errorf("%d bytes held after what could not be edited", held.Load()-maxHeldBytes)
+	}
+
+	held.Store(0)
+	f = newFilter()
+	if err := f.Write(nil, content); err != nil {
+		t.Fatal(err)
+	}
+	gathered := int64(len(f.block.B))
+	next := writer(func(p []byte) {
+		if n := held.Load(); f.block != nil || n != int64(len(content)) || n >= gathered {
+			t.Errorf("%d bytes held while %d are written", n, len(p))
+		}
+	})
+	if err := f.Close(next); err != nil || held.Load() != 0 {
+		t.Errorf("%v, %d bytes held after the end", err, held.Load())
+	}
+}
+
+type writer func(p []byte)
+
+func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }

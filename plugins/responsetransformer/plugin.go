@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/plugins"
@@ -27,6 +28,10 @@ func Kind() plugins.Kind {
 // maxContent bounds the JSON content of an answer that is edited, in bytes.
 const maxContent = 8 << 20
 
+// maxHeldBytes bounds the content, gathered and edited, that the process holds
+// at once.
+const maxHeldBytes = 256 << 20
+
 // Plugin is an instance.
 type Plugin struct {
 	cfg                  Config
@@ -34,6 +39,7 @@ type Plugin struct {
 	replace, add, append []edit.Pair
 	json                 rules
 	editing              l7.Slot[bool] // the answer's content is edited
+	held                 *atomic.Int64 // bytes of content, of the process
 }
 
 // rules are what is done to a JSON object.
@@ -54,8 +60,9 @@ func (r *rules) empty() bool {
 }
 
 // New compiles the rules.
-func New(cfg Config, _ plugins.Env) (any, error) {
+func New(cfg Config, env plugins.Env) (any, error) {
 	return &Plugin{
+		held:    env.State.Value("response-transformer content", func() any { return new(atomic.Int64) }).(*atomic.Int64),
 		cfg:     cfg,
 		rename:  edit.SplitPairs(cfg.Rename.Headers),
 		replace: edit.SplitPairs(cfg.Replace.Headers),
@@ -97,25 +104,40 @@ func jsonValue(s, kind string) []byte {
 	return edit.String(s)
 }
 
-// Request asks the upstream for content that can be read, if JSON is edited.
+// Request asks the upstream for content that can be read, if JSON is edited: all
+// of it, and without encoding.
 func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 	if !p.json.empty() {
-		x.UpstreamHeader().Set("Accept-Encoding", "identity")
+		h := x.UpstreamHeader()
+		h.Set("Accept-Encoding", "identity")
+		h.Del("Range")
+		h.Del("If-Range")
 	}
 	return l7.Next
 }
 
-// invalid is what becomes of answers that cannot be edited.
-var invalid = l7.Problem(http.StatusBadGateway, "An invalid response was received from the upstream server").WithReason(l7.ReasonUpstreamProtocol)
+const invalidText = "An invalid response was received from the upstream server"
+
+// What becomes of answers that cannot be edited.
+var (
+	invalid = l7.Problem(http.StatusBadGateway, invalidText).WithReason(l7.ReasonUpstreamProtocol)
+	noRoom  = l7.Problem(http.StatusBadGateway, invalidText).WithReason(l7.ReasonOverLimit)
+)
 
 // Response changes the header fields, and refuses JSON that cannot be edited.
 func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
 	if stored.Is(x) {
 		return l7.Next
 	}
-	edits := p.edits(x)
-	if edits && x.Proxied && !readable(x) {
-		return x.Reply(invalid)
+	kind := mediaType(&x.Resp.Header)
+	edits := !p.json.empty() && isJSON(kind)
+	if x.Proxied && !p.json.empty() {
+		switch {
+		case edits && !readable(x), x.Resp.Status == http.StatusPartialContent && isRanges(kind):
+			return x.Reply(invalid)
+		case edits && p.held.Load()+max(x.Resp.Size, 0) > maxHeldBytes:
+			return x.Reply(noRoom)
+		}
 	}
 	p.editing.Set(x, edits)
 	if edits {
@@ -127,19 +149,32 @@ func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
 		}
 	}
 	p.editHeader(&x.Resp.Header)
+	if len(p.cfg.Remove.Headers)+len(p.rename) > 0 {
+		x.Resp.NoTrailer = true // a trailer could bring back what was removed
+	}
 	return l7.Next
 }
 
-// edits reports whether the answer's content is JSON that is edited. What counts
-// is the type the answer came with, whatever the rules make of it.
-func (p *Plugin) edits(x *l7.Exchange) bool {
-	if p.json.empty() {
-		return false
+// mediaType returns the type of the content, in lower case and without what
+// follows it. What counts is the type the answer came with, whatever the rules
+// make of it.
+func mediaType(h *l7.Header) string {
+	contentType, _ := h.Known(l7.FieldContentType)
+	kind := strings.ToLower(strings.Trim(contentType, " \t"))
+	if i := strings.IndexAny(kind, ";, \t"); i >= 0 {
+		kind = kind[:i]
 	}
-	contentType, _ := x.Resp.Header.Known(l7.FieldContentType)
-	kind, _, _ := strings.Cut(strings.ToLower(contentType), ";")
-	kind = strings.Trim(kind, " \t")
+	return kind
+}
+
+func isJSON(kind string) bool {
 	return kind == "application/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")
+}
+
+// isRanges reports whether content consists of several ranges, each of which may
+// be of JSON.
+func isRanges(kind string) bool {
+	return kind == "multipart/byteranges" || kind == "multipart/x-byteranges"
 }
 
 // readable reports whether JSON content can be edited: it is whole, not encoded,
@@ -178,5 +213,9 @@ func (p *Plugin) ResponseBody(x *l7.Exchange) l7.BodyFilter {
 		return nil
 	}
 	x.Resp.Size = -1
-	return &filter{rules: &p.json}
+	f := &filter{rules: &p.json}
+	if x.Proxied { // our own answers are short, and tell that there is no room
+		f.held = p.held
+	}
+	return f
 }

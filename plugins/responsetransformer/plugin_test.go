@@ -1,9 +1,14 @@
 package responsetransformer_test
 
 import (
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bulwark-edge/bulwark/internal/testkit"
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/plugins/responsetransformer"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -30,5 +35,27 @@ func TestConfigErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			testkit.WantConfigError(t, "plugins: [{name: response-transformer, config: "+tt.config+"}]", tt.want)
 		})
+	}
+}
+
+// TestNoRoom refuses an answer before its head, by one that is edited itself.
+func TestNoRoom(t *testing.T) {
+	held := new(atomic.Int64)
+	state := new(plugins.State)
+	state.Value("response-transformer content", func() any { return held })
+	built, err := responsetransformer.New(responsetransformer.Config{
+		Add: responsetransformer.Values{JSON: []string{"added:1"}},
+	}, plugins.Env{State: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := testkit.NewRig(t, built)
+	r.Fields = []l7.Field{{Name: "Content-Type", Value: "application/json", ID: l7.FieldContentType}}
+	held.Store(256 << 20)
+	if a := r.Serve("GET", "/", "Accept: application/json"); a.Status != 502 || !strings.Contains(a.Body, `"added":"1"`) {
+		t.Errorf("without room: %d %s", a.Status, a.Body)
+	}
+	if held.Load() != 256<<20 {
+		t.Errorf("what was refused counts: %d", held.Load())
 	}
 }
