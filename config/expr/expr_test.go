@@ -418,7 +418,9 @@ func TestEvalDoesNotAllocate(t *testing.T) {
 		if !e.Eval(f) {
 			t.Errorf("%s does not hold", text)
 		}
-		if n := testing.AllocsPerRun(100, func() { e.Eval(f) }); n != 0 {
+		// Regular expressions take their memory from a pool.
+		pooled := raceEnabled && strings.Contains(text, " ~ ")
+		if n := testing.AllocsPerRun(100, func() { e.Eval(f) }); n != 0 && !pooled {
 			t.Errorf("%s: %v allocations", text, n)
 		}
 	}
