@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/l4"
 )
@@ -42,8 +43,10 @@ type Exchange struct {
 	clientIP  string     // client's text
 	slots     []slot
 	logValues []Field
-	held      heldBody  // the request's body, if any of it was read ahead
-	filtered  *filtered // Wire, if the answer's content passes through filters
+	line      []byte     // what LogLine returns, once it is made
+	lineBlock *buf.Block // where it is made; nil: no log wanted it
+	held      heldBody   // the request's body, if any of it was read ahead
+	filtered  *filtered  // Wire, if the answer's content passes through filters
 
 	started, forwarded, answered, ended int64 // sock.Now; 0: did not happen
 }
@@ -92,6 +95,7 @@ func NewExchange() *Exchange { return exchanges.Get().(*Exchange) }
 // Release empties the exchange and gives it back.
 func (x *Exchange) Release() {
 	x.held.release()
+	x.lineBlock.Put()
 	x.Req.reset()
 	x.Resp.reset()
 	x.Upstream.header.Reset()
@@ -207,6 +211,7 @@ func (x *Exchange) HeaderToSend() *Header {
 
 // AddLogValue puts a text into the log entry under its own name.
 func (x *Exchange) AddLogValue(name, value string) {
+	x.line = nil // a log that comes later tells it
 	x.logValues = append(x.logValues, Field{Name: name, Value: value})
 }
 

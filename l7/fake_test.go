@@ -111,7 +111,7 @@ type fixture struct {
 }
 
 // newFixture returns a pipeline with one route for /shop, on which plan runs.
-func newFixture(t *testing.T, plan *Plan) *fixture {
+func newFixture(t testing.TB, plan *Plan) *fixture {
 	t.Helper()
 	if plan == nil {
 		plan = new(Plan)
@@ -139,7 +139,7 @@ func newFixture(t *testing.T, plan *Plan) *fixture {
 
 // request returns an exchange as an engine would make it, and its wire. The
 // caller releases it.
-func request(t *testing.T, method, target string, fields ...string) (*Exchange, *fakeWire) {
+func request(t testing.TB, method, target string, fields ...string) (*Exchange, *fakeWire) {
 	t.Helper()
 	x := NewExchange()
 	t.Cleanup(x.Release)

@@ -1,10 +1,7 @@
 package l7
 
 import (
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/internal/sock"
@@ -14,17 +11,30 @@ import (
 // be, written with escapes, and our own part.
 const maxLogLine = 256 << 10
 
-// writeAccessLog makes the exchange's log entry and hands it to the log, which
-// never blocks. A line beyond maxLogLine counts as dropped.
+// writeAccessLog hands the exchange's line to the log, which never blocks.
 func (p *Pipeline) writeAccessLog(x *Exchange) {
-	b := buf.Get(buf.Medium)
-	defer b.Put()
-	line := x.AppendLogEntry(b.B[:0])
-	if len(line) >= maxLogLine {
+	if line := x.LogLine(); line != nil {
+		p.AccessLog.Write(line)
+	} else {
 		p.Metrics.AccessLog.Dropped.Inc()
-		return
 	}
-	p.AccessLog.Write(append(line, '\n'))
+}
+
+// LogLine returns the exchange's log entry with a newline, made once for all
+// logs that want it, or nil if it is longer than 256 KiB, which then counts as a
+// lost line. It is valid from a Log hook on until the hook returns, and not to
+// be changed.
+func (x *Exchange) LogLine() []byte {
+	if x.line == nil {
+		if x.lineBlock == nil {
+			x.lineBlock = buf.Get(buf.Medium) // goes back in Release
+		}
+		x.line = append(x.AppendLogEntry(x.lineBlock.B[:0]), '\n')
+	}
+	if len(x.line) > maxLogLine {
+		return nil
+	}
+	return x.line
 }
 
 // AppendLogEntry appends the exchange as one JSON object in the shape of
@@ -34,11 +44,11 @@ func (x *Exchange) AppendLogEntry(b []byte) []byte {
 	b = append(b, `{"request":`...)
 	b = x.appendLogRequest(b)
 	b = append(b, `,"response":{"status":`...)
-	b = strconv.AppendInt(b, int64(x.LogStatus()), 10)
+	b = appendNumber(b, int64(x.LogStatus()))
 	b = append(b, `,"headers":`...)
 	b = appendLogHeader(b, &x.Resp.Header)
 	b = append(b, `,"size":`...)
-	b = strconv.AppendInt(b, x.Sent, 10)
+	b = appendNumber(b, x.Sent)
 	b = append(b, `},"upstream_uri":`...)
 	b = x.appendLogUpstreamURI(b)
 	b = append(b, `,"upstream_status":"`...)
@@ -74,14 +84,13 @@ func (x *Exchange) AppendLogEntry(b []byte) []byte {
 	b = append(b, `,"client_ip":`...)
 	b = appendJSON(b, x.ClientIP())
 	b = append(b, `,"started_at":`...)
-	b = strconv.AppendInt(b, x.Started().UnixMilli(), 10)
+	b = appendNumber(b, x.Started().UnixMilli())
 	b = append(b, `,"source":"`...)
 	b = append(b, x.source()...)
 	b = append(b, `","workspace_name":"default"`...)
-	for _, v := range x.logValues {
-		b = append(b, ',')
-		b = appendJSON(b, v.Name)
-		b = append(b, ':')
+	for i := range x.logValues {
+		v := &x.logValues[i]
+		b = append(appendJSON(append(b, ','), v.Name), ':')
 		b = appendJSON(b, v.Value)
 	}
 	if r := x.Reason(); r != ReasonNone {
@@ -113,7 +122,7 @@ func (x *Exchange) appendLogRequest(b []byte) []byte {
 	b = append(b, `,"headers":`...)
 	b = appendLogHeader(b, &r.Header)
 	b = append(b, `,"size":`...)
-	b = strconv.AppendInt(b, int64(r.HeadSize)+max(r.ContentLength, 0), 10)
+	b = appendNumber(b, int64(r.HeadSize)+max(r.ContentLength, 0))
 	if t := x.Conn.TLS; t != nil {
 		b = append(append(append(b, `,"tls":{"version":"`...), t.Version...), `","cipher":"`...)
 		b = append(append(b, t.Cipher...), `","client_verify":"NONE"}`...)
@@ -124,7 +133,10 @@ func (x *Exchange) appendLogRequest(b []byte) []byte {
 // appendLogURL appends scheme://host:port/target, as Kong does, with the port
 // the request came in on.
 func (x *Exchange) appendLogURL(b []byte) []byte {
-	host, _ := splitAuthority(x.Req.Authority)
+	host := x.Host
+	if host == "" {
+		host, _ = splitAuthority(x.Req.Authority) // the router was not asked
+	}
 	b = append(append(append(b, '"'), x.Conn.Scheme()...), "://"...)
 	b = append(appendJSONText(b, host), ':')
 	b = append(b, x.Conn.LocalPort...)
@@ -168,21 +180,23 @@ func (x *Exchange) appendLatencies(b []byte) []byte {
 	} else {
 		proxy = -time.Millisecond
 	}
-	for _, l := range []struct {
-		name string
-		d    time.Duration
-	}{{`{"request":`, request}, {`,"kong":`, kong}, {`,"proxy":`, proxy}, {`,"receive":`, receive}} {
-		b = strconv.AppendInt(append(b, l.name...), l.d.Milliseconds(), 10)
-	}
+	b = append(b, `{"request":`...)
+	b = appendNumber(b, request.Milliseconds())
+	b = append(b, `,"kong":`...)
+	b = appendNumber(b, kong.Milliseconds())
+	b = append(b, `,"proxy":`...)
+	b = appendNumber(b, proxy.Milliseconds())
+	b = append(b, `,"receive":`...)
+	b = appendNumber(b, receive.Milliseconds())
 	return append(b, '}')
 }
 
 func (t *Try) appendStatus(b []byte) []byte {
 	switch {
 	case t.Status != 0:
-		return strconv.AppendInt(b, int64(t.Status), 10)
+		return appendNumber(b, int64(t.Status))
 	case t.Err != nil:
-		return strconv.AppendInt(b, int64(t.Err.Status), 10)
+		return appendNumber(b, int64(t.Err.Status))
 	}
 	return append(b, '-')
 }
@@ -191,188 +205,18 @@ func (t *Try) appendLog(b []byte) []byte {
 	b = append(b, `{"ip":"`...)
 	b = t.Addr.Addr().AppendTo(b)
 	b = append(b, `","port":`...)
-	b = strconv.AppendInt(b, int64(t.Addr.Port()), 10)
-	b = append(b, `,"balancer_start":`...)
-	b = strconv.AppendInt(b, sock.Time(t.Started).UnixMilli(), 10)
-	b = append(b, `,"balancer_start_ns":`...)
-	b = strconv.AppendInt(b, sock.Time(t.Started).UnixNano(), 10)
+	b = appendNumber(b, int64(t.Addr.Port()))
+	started := sock.Time(t.Started).UnixNano()
+	b = appendNumber(append(b, `,"balancer_start":`...), started/int64(time.Millisecond))
+	b = appendNumber(append(b, `,"balancer_start_ns":`...), started)
 	b = append(b, `,"balancer_latency":`...)
-	b = strconv.AppendInt(b, t.Latency.Milliseconds(), 10)
+	b = appendNumber(b, t.Latency.Milliseconds())
 	b = append(b, `,"balancer_latency_ns":`...)
-	b = strconv.AppendInt(b, int64(t.Latency), 10)
+	b = appendNumber(b, int64(t.Latency))
 	if t.Err != nil {
 		b = append(b, `,"state":"failed","code":`...)
-		b = strconv.AppendInt(b, int64(t.Err.Status), 10)
+		b = appendNumber(b, int64(t.Err.Status))
 		b = append(append(append(b, `,"reason":"`...), t.Err.Reason.String()...), '"')
 	}
 	return append(b, '}')
-}
-
-// appendLogHeader appends the fields as an object with lower-case names;
-// repeated fields become an array.
-func appendLogHeader(b []byte, h *Header) []byte {
-	b = append(b, '{')
-	fields := h.Fields()
-	first := true
-	for i := range fields {
-		f := &fields[i]
-		if repeats(fields[:i], f.Name) {
-			continue
-		}
-		if !first {
-			b = append(b, ',')
-		}
-		first = false
-		b = append(appendLowerJSON(b, f.Name), ':')
-		if f.ID == FieldAuthorization || f.ID == FieldProxyAuthorization {
-			b = append(b, `"REDACTED"`...)
-			continue
-		}
-		if !repeats(fields[i+1:], f.Name) {
-			b = appendJSON(b, f.Value)
-			continue
-		}
-		b = append(b, '[')
-		b = appendJSON(b, f.Value)
-		for j := i + 1; j < len(fields); j++ {
-			if equalFold(fields[j].Name, f.Name) {
-				b = appendJSON(append(b, ','), fields[j].Value)
-			}
-		}
-		b = append(b, ']')
-	}
-	return append(b, '}')
-}
-
-func repeats(fields []Field, name string) bool {
-	for i := range fields {
-		if equalFold(fields[i].Name, name) {
-			return true
-		}
-	}
-	return false
-}
-
-func equalFold(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
-
-// maxLogArgs bounds the query arguments of a log entry, as Kong's
-// lua_max_uri_args does.
-const maxLogArgs = 100
-
-// appendLogQuery appends the decoded query arguments; a name without "=" is
-// true and a repeated name keeps its first value.
-func appendLogQuery(b []byte, query string) []byte {
-	b = append(b, '{')
-	var seen [maxLogArgs]string
-	n := 0
-	for arg := range strings.SplitSeq(query, "&") {
-		name, value, hasValue := strings.Cut(arg, "=")
-		if name == "" || n == maxLogArgs || repeatsArg(seen[:n], name) {
-			continue
-		}
-		if n > 0 {
-			b = append(b, ',')
-		}
-		seen[n] = name
-		n++
-		b = append(appendJSON(b, unescapeQuery(name)), ':')
-		if hasValue {
-			b = appendJSON(b, unescapeQuery(value))
-		} else {
-			b = append(b, "true"...)
-		}
-	}
-	return append(b, '}')
-}
-
-func repeatsArg(seen []string, name string) bool {
-	for _, s := range seen {
-		if s == name {
-			return true
-		}
-	}
-	return false
-}
-
-// unescapeQuery decodes %XX and "+"; what is no escape stays as it is, since a
-// log tells what was sent.
-func unescapeQuery(s string) string {
-	if !strings.ContainsAny(s, "%+") {
-		return s
-	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '+':
-			out = append(out, ' ')
-		case s[i] == '%' && i+2 < len(s):
-			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				out = append(out, byte(n))
-				i += 2
-				continue
-			}
-			fallthrough
-		default:
-			out = append(out, s[i])
-		}
-	}
-	return string(out)
-}
-
-func appendJSONOrNull(b []byte, s string) []byte {
-	if s == "" {
-		return append(b, "null"...)
-	}
-	return appendJSON(b, s)
-}
-
-// appendLowerJSON appends s as a JSON string with ASCII letters in lower case,
-// which those of escapes are anyway.
-func appendLowerJSON(b []byte, s string) []byte {
-	from := len(b)
-	b = appendJSON(b, s)
-	for i := from; i < len(b); i++ {
-		if c := b[i]; 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return b
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendJSON appends s as a JSON string.
-func appendJSON(b []byte, s string) []byte {
-	return append(appendJSONText(append(b, '"'), s), '"')
-}
-
-// appendJSONText appends s as a part of a JSON string. Bytes that are not UTF-8
-// become U+FFFD, so that a line is always valid JSON.
-func appendJSONText(b []byte, s string) []byte {
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				b = append(append(b, s[start:i]...), `\ufffd`...)
-				start = i + 1
-			}
-			i += size
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
-			i++
-			continue
-		}
-		b = append(b, s[start:i]...)
-		if c == '"' || c == '\\' {
-			b = append(b, '\\', c)
-		} else {
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-		i++
-		start = i
-	}
-	return append(b, s[start:]...)
 }

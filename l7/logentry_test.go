@@ -198,6 +198,30 @@ func TestAppendLogQuery(t *testing.T) {
 	}
 }
 
+// TestLogLine shows that several logs share one text, until something is added
+// to it.
+func TestLogLine(t *testing.T) {
+	f := newFixture(t, nil)
+	x, _ := request(t, "GET", "/shop")
+	f.Serve(x)
+	first := x.LogLine()
+	if diff := cmp.Diff(string(x.AppendLogEntry(nil))+"\n", string(first)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if again := x.LogLine(); &again[0] != &first[0] {
+		t.Error("the line was made twice")
+	}
+	x.AddLogValue("late", "1")
+	if line := x.LogLine(); !bytes.HasSuffix(line, []byte(`,"late":"1"}`+"\n")) {
+		t.Errorf("a value is not told: %s", line)
+	}
+	x.Resp.Header.AddField(Field{Name: "X-Long", Value: strings.Repeat("x", maxLogLine)})
+	x.AddLogValue("later", "1")
+	if line := x.LogLine(); line != nil {
+		t.Errorf("a line of %d bytes", len(line))
+	}
+}
+
 // TestLogLineTooLong shows that a line beyond the bound is counted as lost.
 func TestLogLineTooLong(t *testing.T) {
 	f := newFixture(t, nil)
@@ -245,6 +269,12 @@ func FuzzAppendJSON(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		text := appendJSON([]byte("x"), s)
+		if diff := cmp.Diff(string(refJSON([]byte("x"), s)), string(text)); diff != "" {
+			t.Fatalf("the text is another (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(string(refLowerJSON(nil, s)), string(appendLowerJSON(nil, s))); diff != "" {
+			t.Fatalf("the text in lower case is another (-want +got):\n%s", diff)
+		}
 		if text[0] != 'x' {
 			t.Fatal("what was there is gone")
 		}
@@ -279,6 +309,9 @@ func FuzzLogEntry(f *testing.F) {
 		line := x.AppendLogEntry(nil)
 		if !json.Valid(line) || !utf8.Valid(line) || bytes.ContainsRune(line, '\n') {
 			t.Fatalf("not one line of JSON: %q", line)
+		}
+		if diff := cmp.Diff(string(refLogEntry(x, nil)), string(line)); diff != "" {
+			t.Fatalf("the entry is another (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -140,16 +140,17 @@ func (l *LineLog) Write(line []byte) bool {
 
 	l.mu.Lock()
 	had := l.used
-	if l.closed || size > len(l.ring)-had {
+	if l.closed || size > lineRingBytes-had {
 		l.mu.Unlock()
 		l.count.Dropped.Inc()
 		return false
 	}
-	at := (l.start + had) % len(l.ring)
-	n := copy(l.ring[at:], line)
-	copy(l.ring, line[n:])
+	at := (l.start + had) % lineRingBytes
+	if n := copy(l.ring[at:], line); n < len(line) {
+		copy(l.ring, line[n:])
+	}
 	if bare {
-		l.ring[(at+size-1)%len(l.ring)] = '\n'
+		l.ring[(at+size-1)%lineRingBytes] = '\n'
 	}
 	l.used = had + size
 	l.mu.Unlock()
@@ -319,7 +320,7 @@ func (l *LineLog) chase() {
 func (l *LineLog) release(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.start = (l.start + n) % len(l.ring)
+	l.start = (l.start + n) % lineRingBytes
 	l.used -= n
 	l.before = max(0, l.before-n)
 	if l.used == 0 {

@@ -14,7 +14,8 @@ const (
 	sinkPoll = 100 * time.Millisecond
 
 	// pipeChunkBytes is what a pipe that polls as writable takes without
-	// blocking: PIPE_BUF of pipe(7).
+	// blocking: PIPE_BUF of pipe(7). One that is not full, and of a kernel that
+	// can write without waiting, is given all there is.
 	pipeChunkBytes = 4096
 
 	// accessLogMode lets the owner write and the group, which log shippers run
@@ -32,6 +33,7 @@ type sink struct {
 	what    string // as errors call it
 	name    string
 	regular bool // a file on disk: any size may be written, and poll says nothing
+	pipe    bool // a pipe that can be written to without waiting; false once it says that it cannot
 	owned   bool // close closes it; never true for standard output
 
 	device, inode uint64 // what was opened
@@ -54,6 +56,7 @@ func openSink(t *LineTarget) (*sink, error) {
 		return nil, errors.Join(fmt.Errorf("opening %s %q: %w", t.What, t.Path, err), s.close())
 	}
 	s.regular = st.Mode&unix.S_IFMT == unix.S_IFREG
+	s.pipe = st.Mode&unix.S_IFMT == unix.S_IFIFO
 	s.device, s.inode = uint64(st.Dev), st.Ino
 	return s, nil
 }
@@ -73,20 +76,40 @@ func (s *sink) moved() bool {
 func (s *sink) write(p []byte, abort <-chan struct{}) (int, error) {
 	done := 0
 	for done < len(p) {
-		size := len(p) - done
-		if !s.regular {
-			size = min(size, pipeChunkBytes)
-			if err := s.waitWritable(abort); err != nil {
-				return done, err
-			}
-		}
-		n, err := unix.Write(s.fd, p[done:done+size])
+		n, err := s.some(p[done:], abort)
 		done += max(n, 0)
 		if err != nil && err != unix.EINTR && err != unix.EAGAIN {
 			return done, fmt.Errorf("writing %s %q: %w", s.what, s.name, err)
 		}
 	}
 	return done, nil
+}
+
+// some writes once, and waits only where abort ends the wait.
+func (s *sink) some(p []byte, abort <-chan struct{}) (int, error) {
+	if s.regular {
+		return unix.Write(s.fd, p)
+	}
+	if s.pipe {
+		n, err := s.writeNow(p)
+		switch err {
+		case unix.EAGAIN: // full
+		case unix.EOPNOTSUPP, unix.EINVAL, unix.ENOSYS:
+			s.pipe = false
+		default:
+			return n, err
+		}
+	}
+	if err := s.waitWritable(abort); err != nil {
+		return 0, err
+	}
+	return unix.Write(s.fd, p[:min(len(p), pipeChunkBytes)])
+}
+
+// writeNow writes what a pipe has room for, also where the descriptor is not
+// non-blocking (RWF_NOWAIT of pwritev2(2), for pipes from Linux 6.4 on).
+func (s *sink) writeNow(p []byte) (int, error) {
+	return unix.Pwritev2(s.fd, [][]byte{p}, -1, unix.RWF_NOWAIT)
 }
 
 // waitWritable returns when the descriptor takes bytes or is broken, which the
@@ -96,14 +119,14 @@ func (s *sink) waitWritable(abort <-chan struct{}) error {
 		fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}
 		n, err := unix.Poll(fds, int(sinkPoll/time.Millisecond))
 		if err != nil && err != unix.EINTR {
-			return fmt.Errorf("polling %s %q: %w", s.what, s.name, err)
+			return fmt.Errorf("polling it: %w", err)
 		}
 		if n > 0 {
 			return nil
 		}
 		select {
 		case <-abort:
-			return fmt.Errorf("writing %s %q: %w", s.what, s.name, errSinkAborted)
+			return errSinkAborted
 		default:
 		}
 	}

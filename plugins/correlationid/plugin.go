@@ -58,15 +58,19 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 		// A client must not hide the id by naming it in Connection.
 		x.UpstreamHeader().Set(p.header, id)
 	}
-	p.id.Set(x, id)
+	if p.echo {
+		p.id.Set(x, id)
+	}
 	x.AddLogValue("correlation_id", id)
 	return l7.Next
 }
 
 // Response tells the client the id.
 func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
-	if id := p.id.Get(x); p.echo && id != "" {
-		x.Resp.Header.Set(p.header, id)
+	if p.echo {
+		if id := p.id.Get(x); id != "" {
+			x.Resp.Header.Set(p.header, id)
+		}
 	}
 	return l7.Next
 }
@@ -75,7 +79,10 @@ func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
 func newCounter() func(*l7.Exchange) string {
 	prefix := uuid.NewString() + "#"
 	var n atomic.Uint64
-	return func(*l7.Exchange) string { return prefix + strconv.FormatUint(n.Add(1), 10) }
+	return func(*l7.Exchange) string {
+		var room [64]byte // an uuid, "#" and 20 digits
+		return string(strconv.AppendUint(append(room[:0], prefix...), n.Add(1), 10))
+	}
 }
 
 // newTracker returns a generator of Kong's ip-port-pid-connection-requests-time.

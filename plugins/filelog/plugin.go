@@ -3,7 +3,6 @@ package filelog
 import (
 	"io"
 
-	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/plugins"
 )
@@ -20,9 +19,6 @@ func Kind() plugins.Kind {
 		Name: "file-log", Scopes: plugins.Anywhere, Speaks: plugins.HTTP, New: New,
 	})
 }
-
-// maxLine bounds a line, in bytes, as that of the access log.
-const maxLine = 256 << 10
 
 // Plugin is an instance.
 type Plugin struct {
@@ -44,16 +40,13 @@ func New(cfg Config, env plugins.Env) (any, error) {
 	return p, nil
 }
 
-// Log hands the exchange's entry to the file.
+// Log hands the exchange's line to the file.
 func (p *Plugin) Log(x *l7.Exchange) {
-	b := buf.Get(buf.Medium)
-	defer b.Put()
-	line := x.AppendLogEntry(b.B[:0])
-	if len(line) >= maxLine {
+	if line := x.LogLine(); line != nil {
+		p.file.Write(line)
+	} else {
 		p.files.count.Dropped.Inc()
-		return
 	}
-	p.file.Write(append(line, '\n'))
 }
 
 // Reopen opens the path anew.
