@@ -79,12 +79,12 @@ func New(o Options) (*Edge, error) {
 	}
 	e.http = &h1.Server{Acquire: e.acquire, Metrics: m, Log: o.Log}
 	e.listeners = listeners.NewSet(e, m, o.Log)
-	e.health = health.NewSet(o.Log)
+	e.health = health.NewSet(o.Log, &m.CheckPanics)
 	m.SetUpstreams(e.Upstreams)
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.env.Upstreams = upstream.NewSet()
-	e.names = newNames(o.Log)
+	e.names = newNames(o.Log, &m.Names)
 	e.env.Upstreams.SetResolver(e.names.consul)
 	e.work.Go(func() { e.env.Upstreams.Run(ctx) })
 	return e, nil

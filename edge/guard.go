@@ -42,7 +42,7 @@ func (c *compiler) buildGuard(l *config.Listener) (*guard, error) {
 			continue
 		}
 		// Below zero, so that they stand before every instance of other scopes.
-		instances = append(instances, l7.Instance{Order: order - len(byOrder), Kind: in.kind.Name, Plugin: in.plugin})
+		instances = append(instances, l7.Instance{Order: order - len(byOrder), Kind: in.kind.Name, Plugin: in.plugin, Build: in.build})
 	}
 	if len(instances) > 0 {
 		g.first = l7.NewPlan(instances)

@@ -169,7 +169,7 @@ func (g *group) status() telemetry.UpstreamStatus {
 	for _, t := range h.Targets {
 		ts := telemetry.TargetStatus{
 			ID: g.targets[t.Target.String()], Host: t.Target.Host, Port: t.Target.Port,
-			Weight: t.Target.Weight, Health: healthOf(t.State), Error: t.Why,
+			Weight: t.Target.Weight, Health: healthOf(t.State), Error: t.Why, DNS: t.Source,
 		}
 		for _, a := range t.Addresses {
 			ts.Addresses = append(ts.Addresses, telemetry.AddressStatus{

@@ -19,6 +19,7 @@ type instance struct {
 	kind   plugins.Kind
 	order  int
 	plugin any
+	build  uint64       // its number, which no other instance of the process has
 	users  atomic.Int64 // snapshots that serve or are not retired yet
 }
 
@@ -86,7 +87,7 @@ func (c *compiler) buildPlugin(e *config.Plugin) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.place(&instance{entity: e, kind: kind, order: order, plugin: built}, e), nil
+	return c.place(&instance{entity: e, kind: kind, order: order, plugin: built, build: c.env.State.NextBuild()}, e), nil
 }
 
 // place makes an instance one of the snapshot's.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/upstream/consul"
 	"github.com/bulwark-edge/bulwark/upstream/dns"
 )
@@ -18,9 +19,9 @@ type names struct {
 }
 
 // newNames returns a resolver with the settings of an empty configuration.
-func newNames(log *slog.Logger) *names {
+func newNames(log *slog.Logger, count *telemetry.NameCounters) *names {
 	n := new(names)
-	n.dns = dns.New(new(dns.Settings), log)
+	n.dns = dns.New(new(dns.Settings), log, count)
 	n.consul = consul.New(n.dns, log)
 	return n
 }

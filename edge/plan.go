@@ -105,7 +105,7 @@ func (p *planner) done() map[string]*sharedPlan {
 func newPlan(instances []*instance) *l7.Plan {
 	list := make([]l7.Instance, len(instances))
 	for i, in := range instances {
-		list[i] = l7.Instance{Order: in.order, Kind: in.kind.Name, Plugin: in.plugin}
+		list[i] = l7.Instance{Order: in.order, Kind: in.kind.Name, Plugin: in.plugin, Build: in.build}
 	}
 	return l7.NewPlan(list)
 }

@@ -97,7 +97,7 @@ var _ telemetry.StatusSource = (*Edge)(nil)
 
 // Status tells the status listener how the edge is.
 func (e *Edge) Status() telemetry.Status {
-	s := telemetry.Status{Server: e.env.Metrics.Connections()}
+	s := telemetry.Status{Server: e.env.Metrics.Connections(), NodeID: e.env.Metrics.Node()}
 	if snap := e.Current(); snap != nil {
 		s.ConfigHash = snap.Config.Hash
 	} else {

@@ -31,6 +31,10 @@ type (
 	// it, to -1. The first filter of a plan gets the upstream's bytes, the last
 	// writes to the client.
 	ResponseBodyHook interface{ ResponseBody(x *Exchange) BodyFilter }
+	// FailureHook runs when the upstream could not be asked or did not answer, and
+	// nothing was sent to the client yet; x.Err says why. Done after Reply answers
+	// in place of the error.
+	FailureHook interface{ Failure(x *Exchange) Verdict }
 	// LogHook runs when the exchange has ended.
 	LogHook interface{ Log(x *Exchange) }
 )
@@ -47,6 +51,7 @@ type Instance struct {
 	Order  int    // the kind's place in plugins/catalog; below zero on a listener
 	Kind   string // the plugin's name
 	Plugin any    // what its kind's New returned; implements some of the hooks
+	Build  uint64 // tells what was built apart: the same number is the same plugin with the same configuration
 }
 
 // Step is one hook of a plan.
@@ -54,6 +59,7 @@ type Step[H any] struct {
 	Order int
 	Kind  string
 	Hook  H
+	Build uint64 // the instance's
 
 	reader BodyReader // the plugin, if it is one; for Request hooks
 }
@@ -68,6 +74,7 @@ type Plan struct {
 	Log      []Step[LogHook]
 
 	ResponseBody []Step[ResponseBodyHook]
+	Failure      []Step[FailureHook]
 }
 
 // NewPlan flattens instances, which stand in order, into a plan.
@@ -79,6 +86,7 @@ func NewPlan(instances []Instance) *Plan {
 		p.Upstream = appendStep(p.Upstream, in)
 		p.Response = appendStep(p.Response, in)
 		p.ResponseBody = appendStep(p.ResponseBody, in)
+		p.Failure = appendStep(p.Failure, in)
 		p.Log = appendStep(p.Log, in)
 	}
 	return p
@@ -95,7 +103,33 @@ func (first *Plan) Join(p *Plan) *Plan {
 		Log:      slices.Concat(first.Log, p.Log),
 
 		ResponseBody: slices.Concat(first.ResponseBody, p.ResponseBody),
+		Failure:      slices.Concat(first.Failure, p.Failure),
 	}
+}
+
+// Shape returns a number for the instances whose Response and ResponseBody hooks
+// run before that of the Request hook that is running: what they make of an
+// answer depends on it. Other instances have another number, and so have the
+// same ones with other configurations. It holds within this process.
+func (x *Exchange) Shape() uint64 {
+	// FNV's constants: numbers that count up stay apart.
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := uint64(offset)
+	if x.plan == nil {
+		return h
+	}
+	for i := range x.plan.Response {
+		if s := &x.plan.Response[i]; s.Order < x.at {
+			h = (h ^ s.Build) * prime
+		}
+	}
+	h = (h ^ offset) * prime // no hook moves from one phase to the other
+	for i := range x.plan.ResponseBody {
+		if s := &x.plan.ResponseBody[i]; s.Order < x.at {
+			h = (h ^ s.Build) * prime
+		}
+	}
+	return h
 }
 
 func appendStep[H any](steps []Step[H], in Instance) []Step[H] {
@@ -103,7 +137,7 @@ func appendStep[H any](steps []Step[H], in Instance) []Step[H] {
 	if !ok {
 		return steps
 	}
-	s := Step[H]{Order: in.Order, Kind: in.Kind, Hook: h}
+	s := Step[H]{Order: in.Order, Kind: in.Kind, Hook: h, Build: in.Build}
 	if r, ok := in.Plugin.(BodyReader); ok {
 		s.reader = r
 	}

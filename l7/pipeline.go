@@ -91,12 +91,28 @@ func (p *Pipeline) Serve(x *Exchange) {
 	defer p.end(x)
 	if err := p.run(x); err != nil {
 		x.Fail(err)
+		p.replace(x)
 	}
 	switch {
 	case x.headSent && x.err != nil:
 		x.Wire.Abort(x.err.Reason)
 	case !x.headSent:
 		p.answer(x)
+	}
+}
+
+// replace lets the plan's Failure hooks answer in place of an error that is not
+// the client's.
+func (p *Pipeline) replace(x *Exchange) {
+	if x.headSent || x.err.Side == SideClient {
+		return
+	}
+	for i := range x.plan.Failure {
+		if x.plan.Failure[i].Hook.Failure(x) == Done {
+			p.Log.Warn("answering in place of an error", "request_id", x.ID, "plugin", x.plan.Failure[i].Kind, "reason", x.err.Reason.String(), "error", x.err.Error())
+			x.err = nil
+			return
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ const (
 	ReasonInternal  // a broken invariant (500)
 	ReasonDraining  // the drain time was over
 	ReasonOverLimit // a bound of node.limits or node.resilience (503)
+	ReasonPending   // every endpoint is opening as many connections as node.resilience.breaker.pending allows (503)
 
 	reasonCount
 )
@@ -70,6 +71,7 @@ var reasonNames = [reasonCount]string{
 	ReasonInternal:         "internal",
 	ReasonDraining:         "draining",
 	ReasonOverLimit:        "over_limit",
+	ReasonPending:          "pending_limit",
 }
 
 // String returns the code as it stands in logs and metrics.

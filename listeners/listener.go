@@ -68,6 +68,25 @@ func (l *listener) change(spec Spec) {
 	l.rules.Store(r)
 }
 
+// sharePort lets other processes bind the address too, or not any more. What
+// waits to be accepted stays, since the socket does. Once others could share it,
+// the kernel goes on to let them until all its sockets are closed.
+func (l *listener) sharePort(share bool) {
+	if l.spec.ReusePort == share {
+		return
+	}
+	l.spec.ReusePort = share
+	raw, err := l.ln.(*net.TCPListener).SyscallConn()
+	if err == nil {
+		if cerr := raw.Control(func(fd uintptr) { err = setReusePort(fd, share) }); cerr != nil {
+			err = cerr
+		}
+	}
+	if err != nil {
+		l.set.log.Error("changing reuse_port of a listener", "listener", l.spec.Name, "error", err.Error())
+	}
+}
+
 // proxied reports whether the peer must send a PROXY header.
 func (r *rules) proxied(peer netip.Addr) bool { return r.proxies != nil && r.proxies.Contains(peer) }
 
@@ -80,7 +99,7 @@ func (l *listener) serves(spec Spec) bool {
 	if spec.Port != 0 {
 		port = l.addr().Port()
 	}
-	return l.spec.Addr == spec.Addr && port == spec.Port && l.spec.ReusePort == spec.ReusePort
+	return l.spec.Addr == spec.Addr && port == spec.Port
 }
 
 // Pauses of an accept loop that has run out of descriptors or memory.

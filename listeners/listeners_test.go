@@ -393,6 +393,47 @@ func TestReusePort(t *testing.T) {
 	}
 }
 
+// TestReusePortChanges lets others share the port of a listener that serves, and
+// not any more: it goes on with the same socket, and with what waits in it.
+func TestReusePortChanges(t *testing.T) {
+	one := newFixture(t, &echo{})
+	one.use(spec("one"))
+	alone := one.settled(spec("one"))
+	shared := alone
+	shared.ReusePort = true
+	bindable := func(want bool) {
+		t.Helper()
+		other := shared
+		change, err := newFixture(t, &echo{}).Prepare([]Spec{other}, 10)
+		if err == nil {
+			change.Discard()
+		}
+		if (err == nil) != want {
+			t.Errorf("another process's listener: %v, want it allowed: %v", err, want)
+		}
+	}
+	kept := one.dial("one")
+	served(t, kept)
+	bindable(false)
+	one.use(shared)
+	served(t, kept)
+	served(t, one.dial("one"))
+	bindable(true)
+
+	renamed := alone // and back, under another name
+	renamed.Name = "two"
+	one.use(renamed)
+	served(t, one.dial("two"))
+	renamed.ReusePort = true
+	one.use(renamed)
+	served(t, one.dial("two"))
+	bindable(true)
+	renamed.Name = "three"
+	one.use(renamed)
+	served(t, one.dial("three"))
+	bindable(true)
+}
+
 func TestDiscard(t *testing.T) {
 	f := newFixture(t, &echo{})
 	first := spec("web")

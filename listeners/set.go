@@ -65,12 +65,14 @@ type Change struct {
 	most   int
 	want   []Spec
 	opened map[string]net.Listener
+
+	inherited map[string]bool // of the opened ones, those that were another listener's
 }
 
 // Prepare binds what want asks for beyond what is open. most bounds the open
 // connections of all listeners. On error nothing has changed.
 func (s *Set) Prepare(want []Spec, most int) (*Change, error) {
-	c := &Change{set: s, most: most, want: want, opened: make(map[string]net.Listener)}
+	c := &Change{set: s, most: most, want: want, opened: make(map[string]net.Listener), inherited: make(map[string]bool)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
@@ -79,6 +81,7 @@ func (s *Set) Prepare(want []Spec, most int) (*Change, error) {
 			continue
 		}
 		ln, err := s.inherit(spec)
+		c.inherited[spec.Name] = ln != nil
 		if ln == nil && err == nil {
 			ln, err = bind(spec)
 		}
@@ -135,12 +138,17 @@ func (c *Change) Commit(drain time.Duration) {
 		ln := c.opened[spec.Name]
 		if ln == nil {
 			old.change(spec)
+			old.sharePort(spec.ReusePort)
 			continue
 		}
 		if old != nil {
 			s.retire(old, drain)
 		}
 		l := newListener(s, spec, ln)
+		if c.inherited[spec.Name] {
+			l.spec.ReusePort = !spec.ReusePort // the socket may have been another's, with the other setting
+			l.sharePort(spec.ReusePort)
+		}
 		s.active[spec.Name] = l
 		s.work.Go(l.acceptLoop)
 	}
@@ -204,7 +212,7 @@ func bind(spec Spec) (net.Listener, error) {
 		lc.Control = func(_, _ string, c syscall.RawConn) error {
 			var err error
 			if cerr := c.Control(func(fd uintptr) {
-				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+				err = setReusePort(fd, true)
 			}); cerr != nil {
 				return cerr
 			}
@@ -217,6 +225,14 @@ func bind(spec Spec) (net.Listener, error) {
 		return nil, fmt.Errorf("listening on %q for listener %q: %w%s", addr, spec.Name, err, advice(err))
 	}
 	return ln, nil
+}
+
+func setReusePort(fd uintptr, on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
+	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, value)
 }
 
 // advice says what to do about an error of bind.

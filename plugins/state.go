@@ -9,6 +9,7 @@ import (
 // a cache. Every process has one. Safe for concurrent use.
 type State struct {
 	cacheBytes atomic.Int64
+	builds     atomic.Uint64
 
 	mu     sync.Mutex
 	values map[string]any
@@ -20,6 +21,9 @@ func (s *State) CacheBytes() int64 { return s.cacheBytes.Load() }
 
 // SetCacheBytes is called by the edge when a configuration begins to serve.
 func (s *State) SetCacheBytes(n int64) { s.cacheBytes.Store(n) }
+
+// NextBuild returns the number of the next instance that the edge builds.
+func (s *State) NextBuild() uint64 { return s.builds.Add(1) }
 
 // Value returns what is kept under key, which begins with the plugin's name. The
 // first caller's build makes it; it is kept until the process ends, so that

@@ -4,6 +4,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // maxListenerSeries bounds the values of the label "listener". Listeners beyond
@@ -94,9 +96,12 @@ type Metrics struct {
 	ConfigReloadErrors     Counter // bulwark_config_reloads_total{result="failed"}
 	RefusedFields          Counter // bulwark_refused_fields_total: header fields a plugin made that may not stand in a message
 	Panics                 Counter // bulwark_panics_total: recovered at a connection's or an exchange's border
+	CheckPanics            Counter // bulwark_upstream_check_panics_total: recovered in probes
+	Names                  NameCounters
 
 	version  string
 	revision string
+	node     string
 
 	mu        sync.Mutex
 	listeners map[string]*Listener
@@ -106,6 +111,17 @@ type Metrics struct {
 	upstreams func() []UpstreamStatus // nil: none are told
 }
 
+// NameCounters is what the resolver counts. The zero value is ready to use.
+type NameCounters struct {
+	Found    Counter   // bulwark_dns_lookups_total{result="ok"}: names that servers had addresses for
+	NotFound Counter   // result="not_found": names that they said have none
+	Failed   Counter   // result="failed": names about which they said nothing of use
+	Duration Histogram // bulwark_dns_lookup_duration_seconds: of these
+	Stale    Counter   // bulwark_dns_stale_answers_total: times that an answer past its time was used
+	Negative Counter   // bulwark_dns_negative_hits_total: times that it was known, without asking, that there is no answer
+	Panics   Counter   // bulwark_dns_panics_total: recovered while servers were asked
+}
+
 // NewMetrics returns metrics at zero.
 func NewMetrics(o Options) *Metrics {
 	return &Metrics{
@@ -113,6 +129,7 @@ func NewMetrics(o Options) *Metrics {
 		UpstreamErrors: NewCounterVec(o.UpstreamErrors),
 		version:        o.Version,
 		revision:       buildRevision(),
+		node:           uuid.NewString(),
 		listeners:      make(map[string]*Listener),
 		guests:         make(map[*guest]struct{}),
 	}
@@ -120,6 +137,10 @@ func NewMetrics(o Options) *Metrics {
 
 // Version returns Bulwark's version.
 func (m *Metrics) Version() string { return m.version }
+
+// Node returns the id of this process among others. It is a new one each time
+// the process starts.
+func (m *Metrics) Node() string { return m.node }
 
 // Listener returns the counters of the listener name, the same for every call.
 // It takes a lock: it is asked once when a listener opens, not per connection.

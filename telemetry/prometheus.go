@@ -43,7 +43,8 @@ type collector struct {
 	tries, refusedTries, connects, upstreamErrors               *prometheus.Desc
 	lines, dropped, writeErrors                                 *prometheus.Desc
 	reloads, config, loaded, build, panics, refusedFields       *prometheus.Desc
-	health, omitted                                             *prometheus.Desc
+	health, omitted, checkPanics                                *prometheus.Desc
+	lookups, lookupTime, stale, negative, dnsPanics             *prometheus.Desc
 }
 
 func newCollector(m *Metrics) *collector {
@@ -72,6 +73,12 @@ func newCollector(m *Metrics) *collector {
 		refusedFields:  desc("bulwark_refused_fields_total", "Header fields made by a plugin that may not stand in a message."),
 		panics:         desc("bulwark_panics_total", "Panics recovered at the border of a connection or an exchange."),
 		health:         desc("bulwark_upstream_target_health", "1 for the state that an address of a target is in, 0 for the others.", "upstream", "target", "address", "state"),
+		checkPanics:    desc("bulwark_upstream_check_panics_total", "Panics recovered in probes of active checks."),
+		lookups:        desc("bulwark_dns_lookups_total", "Names that were looked up, by what came of it: ok, not_found or failed.", "result"),
+		lookupTime:     desc("bulwark_dns_lookup_duration_seconds", "Time that looking a name up took."),
+		stale:          desc("bulwark_dns_stale_answers_total", "Times that an answer past its time was used."),
+		negative:       desc("bulwark_dns_negative_hits_total", "Times that it was known, without asking, that a name has no answer."),
+		dnsPanics:      desc("bulwark_dns_panics_total", "Panics recovered while name servers were asked."),
 		omitted:        desc("bulwark_upstream_omitted_addresses", "Addresses of targets beyond the bound of bulwark_upstream_target_health."),
 	}
 }
@@ -83,7 +90,8 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		c.tries, c.refusedTries, c.connects, c.upstreamErrors,
 		c.lines, c.dropped, c.writeErrors,
 		c.reloads, c.config, c.loaded, c.build, c.refusedFields, c.panics,
-		c.health, c.omitted,
+		c.health, c.omitted, c.checkPanics,
+		c.lookups, c.lookupTime, c.stale, c.negative, c.dnsPanics,
 	} {
 		ch <- d
 	}
@@ -104,7 +112,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for name, l := range m.listeners {
 		listeners[name] = l
 	}
-	hash, loaded, upstreams := m.hash, m.loaded, m.upstreams
+	hash, loaded := m.hash, m.loaded
 	m.mu.Unlock()
 
 	for name, l := range listeners {
@@ -138,51 +146,24 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.reloads, m.ConfigReloadErrors.Load(), "failed")
 	counter(c.refusedFields, m.RefusedFields.Load())
 	counter(c.panics, m.Panics.Load())
+	counter(c.checkPanics, m.CheckPanics.Load())
+	counter(c.lookups, m.Names.Found.Load(), "ok")
+	counter(c.lookups, m.Names.NotFound.Load(), "not_found")
+	counter(c.lookups, m.Names.Failed.Load(), "failed")
+	ch <- m.Names.Duration.metric(c.lookupTime)
+	counter(c.stale, m.Names.Stale.Load())
+	counter(c.negative, m.Names.Negative.Load())
+	counter(c.dnsPanics, m.Names.Panics.Load())
 	gauge(c.build, 1, m.version, m.revision, runtime.Version())
 	if hash != "" {
 		gauge(c.config, 1, hash)
 		gauge(c.loaded, seconds(loaded))
 	}
-	if upstreams != nil {
-		c.collectHealth(gauge, upstreams())
+	if omitted, ok := m.EachTarget(func(t TargetSeries, v float64) {
+		gauge(c.health, v, t.Upstream, t.Target, t.Address, t.State)
+	}); ok {
+		gauge(c.omitted, float64(omitted))
 	}
-}
-
-// collectHealth sends the state of every address, or of a target that has none.
-func (c *collector) collectHealth(gauge func(*prometheus.Desc, float64, ...string), upstreams []UpstreamStatus) {
-	type series struct{ upstream, target, address string }
-	sent := make(map[series]bool) // one that is sent twice spoils the whole scrape
-	omitted := 0
-	send := func(upstream, target, address string, now Health) {
-		key := series{upstream, target, address}
-		switch {
-		case sent[key]:
-			return
-		case len(sent) == maxTargetSeries:
-			omitted++
-			return
-		}
-		sent[key] = true
-		for h, label := range healthLabels {
-			v := 0.0
-			if Health(h) == now {
-				v = 1
-			}
-			gauge(c.health, v, upstream, target, address, label)
-		}
-	}
-	for i := range upstreams {
-		for j := range upstreams[i].Targets {
-			t := &upstreams[i].Targets[j]
-			for _, a := range t.Addresses {
-				send(upstreams[i].Name, t.name(), a.Address.String(), a.Health)
-			}
-			if len(t.Addresses) == 0 {
-				send(upstreams[i].Name, t.name(), "", t.Health)
-			}
-		}
-	}
-	gauge(c.omitted, float64(omitted))
 }
 
 // metric returns the histogram as Prometheus wants it: each bucket counts all

@@ -17,6 +17,7 @@ type StatusSource interface {
 // Status is one look at the edge.
 type Status struct {
 	Server     ServerStatus
+	NodeID     string    // of this process among others
 	ConfigHash string    // 32 hex digits; all zero for an empty configuration
 	LoadedAt   time.Time // when the serving configuration was swapped in
 

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/netip"
@@ -57,6 +58,7 @@ type TargetStatus struct {
 	Weight    int
 	Health    Health // Healthy if one address is
 	Error     string // why its name has no address
+	DNS       string // the type of the records its addresses are from; "unknown" without
 	Addresses []AddressStatus
 }
 
@@ -151,6 +153,7 @@ func (t *TargetStatus) name() string { return net.JoinHostPort(t.Host, strconv.I
 type healthBody struct {
 	Data    []healthTarget `json:"data"`
 	Next    *string        `json:"next"`
+	NodeID  string         `json:"node_id"`
 	Omitted int            `json:"omitted,omitempty"` // targets that are not shown
 }
 
@@ -166,6 +169,7 @@ type healthTarget struct {
 type healthData struct {
 	Host      string          `json:"host"`
 	Port      uint16          `json:"port"`
+	DNS       string          `json:"dns"`
 	Weight    int             `json:"nodeWeight"`
 	Sum       healthWeight    `json:"weight"`
 	Addresses []healthAddress `json:"addresses"`
@@ -186,8 +190,8 @@ type healthAddress struct {
 
 // describeHealth shows the targets of an upstream until their addresses exceed
 // the bound.
-func describeHealth(u *UpstreamStatus) healthBody {
-	b := healthBody{Data: []healthTarget{}}
+func describeHealth(u *UpstreamStatus, node string) healthBody {
+	b := healthBody{Data: []healthTarget{}, NodeID: node}
 	left := maxStatusAddresses
 	for i := range u.Targets {
 		t := &u.Targets[i]
@@ -198,30 +202,116 @@ func describeHealth(u *UpstreamStatus) healthBody {
 		}
 		h := healthTarget{
 			ID: t.ID, Upstream: map[string]string{"id": u.ID}, Target: t.name(), Weight: t.Weight, Health: t.Health,
-			Data: healthData{Host: t.Host, Port: t.Port, Weight: t.Weight, Addresses: []healthAddress{}},
+			Data: healthData{Host: t.Host, Port: t.Port, DNS: t.source(), Weight: t.Weight, Sum: t.weights(), Addresses: []healthAddress{}},
 		}
 		for _, a := range t.Addresses {
 			h.Data.Addresses = append(h.Data.Addresses, healthAddress{a.Address.Addr(), a.Address.Port(), a.Weight, a.Health})
-			h.Data.Sum.Total += a.Weight
-			if a.Health == Unhealthy {
-				h.Data.Sum.Unavailable += a.Weight
-			} else {
-				h.Data.Sum.Available += a.Weight
-			}
 		}
 		b.Data = append(b.Data, h)
 	}
 	return b
 }
 
-// serveHealth answers GET /upstreams/{name}/health; an id does as well.
+// source returns what Kong tells of a target's name: the type of its records, or
+// why there are none.
+func (t *TargetStatus) source() string {
+	return cmp.Or(t.Error, t.DNS, "unknown")
+}
+
+// weights sums the weights of all addresses.
+func (t *TargetStatus) weights() healthWeight {
+	var w healthWeight
+	for _, a := range t.Addresses {
+		w.add(a.Weight, a.Health != Unhealthy)
+	}
+	return w
+}
+
+func (w *healthWeight) add(weight float64, available bool) {
+	w.Total += weight
+	if available {
+		w.Available += weight
+	} else {
+		w.Unavailable += weight
+	}
+}
+
+// balancerBody is the answer with balancer_health=1.
+type balancerBody struct {
+	Data   balancerData `json:"data"`
+	Next   *string      `json:"next"`
+	NodeID string       `json:"node_id"`
+}
+
+type balancerData struct {
+	ID       string          `json:"id"`
+	Health   Health          `json:"health"`
+	Balancer Health          `json:"balancer_health"`
+	Details  balancerDetails `json:"details"`
+	Omitted  int             `json:"omitted,omitempty"` // hosts that are not shown
+}
+
+type balancerDetails struct {
+	Healthy bool           `json:"healthy"`
+	Weight  healthWeight   `json:"weight"`
+	Hosts   []balancerHost `json:"hosts"`
+}
+
+type balancerHost struct {
+	Host      string            `json:"host"`
+	Port      uint16            `json:"port"`
+	DNS       string            `json:"dns"`
+	Weight    int               `json:"nodeWeight"`
+	Sum       healthWeight      `json:"weight"`
+	Addresses []balancerAddress `json:"addresses"`
+}
+
+type balancerAddress struct {
+	IP      netip.Addr `json:"ip"`
+	Port    uint16     `json:"port"`
+	Weight  float64    `json:"weight"`
+	Healthy bool       `json:"healthy"`
+}
+
+// describeBalancer shows an upstream as a whole, with its targets until their
+// addresses exceed the bound.
+func describeBalancer(u *UpstreamStatus, node string) balancerBody {
+	d := balancerDetails{Healthy: u.Health != Unhealthy, Hosts: []balancerHost{}}
+	b := balancerBody{NodeID: node, Data: balancerData{ID: u.ID, Health: u.Health, Balancer: u.Health}}
+	left := maxStatusAddresses
+	for i := range u.Targets {
+		t := &u.Targets[i]
+		sum := t.weights()
+		d.Weight.add(sum.Available, true)
+		d.Weight.add(sum.Unavailable, false)
+		if left -= max(1, len(t.Addresses)); left < 0 {
+			b.Data.Omitted++
+			continue
+		}
+		h := balancerHost{Host: t.Host, Port: t.Port, DNS: t.source(), Weight: t.Weight, Sum: sum, Addresses: []balancerAddress{}}
+		for _, a := range t.Addresses {
+			h.Addresses = append(h.Addresses, balancerAddress{a.Address.Addr(), a.Address.Port(), a.Weight, a.Health != Unhealthy})
+		}
+		d.Hosts = append(d.Hosts, h)
+	}
+	b.Data.Details = d
+	return b
+}
+
+// serveHealth answers GET /upstreams/{name}/health; an id does as well. With
+// balancer_health=1 it tells of the upstream as a whole.
 func serveHealth(src StatusSource) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		key := r.PathValue("upstream")
 		all := src.Upstreams()
 		for i := range all {
 			if all[i].Name == key || all[i].ID == key {
-				writeJSON(w, http.StatusOK, describeHealth(&all[i]))
+				node := src.Status().NodeID
+				if r.URL.Query().Get("balancer_health") == "1" {
+					writeJSON(w, http.StatusOK, describeBalancer(&all[i], node))
+				} else {
+					writeJSON(w, http.StatusOK, describeHealth(&all[i], node))
+				}
 				return
 			}
 		}

@@ -16,7 +16,7 @@ import (
 // upstreamsSource tells upstreams and nothing else.
 type upstreamsSource []UpstreamStatus
 
-func (upstreamsSource) Status() Status { return Status{} }
+func (upstreamsSource) Status() Status { return Status{NodeID: "n-1"} }
 
 func (s upstreamsSource) Upstreams() []UpstreamStatus { return s }
 
@@ -24,7 +24,7 @@ func (s upstreamsSource) Upstreams() []UpstreamStatus { return s }
 // has none.
 func twoTargets() UpstreamStatus {
 	return UpstreamStatus{ID: "u-1", Name: "api", Algorithm: "round-robin", Health: Healthy, Targets: []TargetStatus{
-		{ID: "t-1", Host: "api.test", Port: 80, Weight: 100, Health: Healthy, Addresses: []AddressStatus{
+		{ID: "t-1", Host: "api.test", Port: 80, Weight: 100, Health: Healthy, DNS: "SRV", Addresses: []AddressStatus{
 			{Address: netip.MustParseAddrPort("192.0.2.1:80"), Weight: 50, Health: Healthy, Open: 3},
 			{Address: netip.MustParseAddrPort("[2001:db8::1]:80"), Weight: 50, Health: Unhealthy, Open: -1, Since: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Reason: "probes: 2 timeouts"},
 		}},
@@ -69,14 +69,14 @@ func TestStatusTellsUpstreams(t *testing.T) {
 
 func TestUpstreamHealth(t *testing.T) {
 	src := upstreamsSource{{ID: "u-0", Name: "other", Health: ChecksOff}, twoTargets()}
-	const want = `{"next": null, "data": [
+	const want = `{"next": null, "node_id": "n-1", "data": [
 		{"id": "t-1", "upstream": {"id": "u-1"}, "target": "api.test:80", "weight": 100, "health": "HEALTHY", "data": {
-			"host": "api.test", "port": 80, "nodeWeight": 100, "weight": {"total": 100, "available": 50, "unavailable": 50},
+			"host": "api.test", "port": 80, "dns": "SRV", "nodeWeight": 100, "weight": {"total": 100, "available": 50, "unavailable": 50},
 			"addresses": [
 				{"ip": "192.0.2.1", "port": 80, "weight": 50, "health": "HEALTHY"},
 				{"ip": "2001:db8::1", "port": 80, "weight": 50, "health": "UNHEALTHY"}]}},
 		{"id": "t-2", "upstream": {"id": "u-1"}, "target": "gone.test:8000", "weight": 10, "health": "DNS_ERROR", "data": {
-			"host": "gone.test", "port": 8000, "nodeWeight": 10, "weight": {"total": 0, "available": 0, "unavailable": 0},
+			"host": "gone.test", "port": 8000, "dns": "no such host", "nodeWeight": 10, "weight": {"total": 0, "available": 0, "unavailable": 0},
 			"addresses": []}}]}`
 	tests := []struct {
 		name, path string
@@ -85,8 +85,16 @@ func TestUpstreamHealth(t *testing.T) {
 	}{
 		{"by name", "/upstreams/api/health", 200, want},
 		{"by id", "/upstreams/u-1/health", 200, want},
+		{"as a whole", "/upstreams/api/health?balancer_health=1", 200, `{"next": null, "node_id": "n-1", "data": {
+			"id": "u-1", "health": "HEALTHY", "balancer_health": "HEALTHY", "details": {
+				"healthy": true, "weight": {"total": 100, "available": 50, "unavailable": 50}, "hosts": [
+					{"host": "api.test", "port": 80, "dns": "SRV", "nodeWeight": 100, "weight": {"total": 100, "available": 50, "unavailable": 50}, "addresses": [
+						{"ip": "192.0.2.1", "port": 80, "weight": 50, "healthy": true},
+						{"ip": "2001:db8::1", "port": 80, "weight": 50, "healthy": false}]},
+					{"host": "gone.test", "port": 8000, "dns": "no such host", "nodeWeight": 10, "weight": {"total": 0, "available": 0, "unavailable": 0}, "addresses": []}]}}}`},
+		{"another balancer_health", "/upstreams/api/health?balancer_health=0", 200, want},
 		{"trailing slash", "/upstreams/api/health/", 200, want},
-		{"without targets", "/upstreams/other/health", 200, `{"next": null, "data": []}`},
+		{"without targets", "/upstreams/other/health", 200, `{"next": null, "node_id": "n-1", "data": []}`},
 		{"unknown", "/upstreams/nobody/health", 404, `{"message": "Not found"}`},
 		{"no health", "/upstreams/api", 404, `{"message": "Not found"}`},
 	}
@@ -130,7 +138,7 @@ func TestStatusIsBounded(t *testing.T) {
 		t.Errorf("%d upstreams and %d targets are shown, %d omitted", len(got.List), shown, got.Omitted)
 	}
 	one := crowd(1, 3*maxStatusAddresses)
-	health := describeHealth(&one[0])
+	health := describeHealth(&one[0], "")
 	if n := len(health.Data); n != maxStatusAddresses || health.Omitted != 2*maxStatusAddresses {
 		t.Errorf("%d targets in an answer and %d omitted, want %d", n, health.Omitted, maxStatusAddresses)
 	}

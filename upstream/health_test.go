@@ -209,15 +209,15 @@ func TestBalancerHealth(t *testing.T) {
 		t.Fatalf("%v was picked, want %v", e.Addr, all[2].Addr)
 	}
 	want := BalancerHealth{Algorithm: LeastConnections, State: HealthHealthy, Targets: []TargetHealth{
-		{Target: spec.Targets[0], State: HealthUnhealthy, Addresses: []AddressHealth{
+		{Target: spec.Targets[0], State: HealthUnhealthy, Source: "A", Addresses: []AddressHealth{
 			{Addr: netip.MustParseAddrPort("192.0.2.1:80"), Weight: 10, State: HealthUnhealthy, Why: "traffic: 1 answers, the last of status 500"},
 		}},
-		{Target: spec.Targets[1], State: HealthHealthy, Addresses: []AddressHealth{
+		{Target: spec.Targets[1], State: HealthHealthy, Source: "SRV", Addresses: []AddressHealth{
 			{Addr: netip.MustParseAddrPort("192.0.2.2:81"), Weight: 2.5, State: HealthUnhealthy, Why: "traffic: 1 timeouts"},
 			{Addr: netip.MustParseAddrPort("192.0.2.3:91"), Weight: 7.5, State: HealthHealthy, Open: 1},
 		}},
 		{Target: spec.Targets[2], State: HealthDNSError, Why: "name resolution failed"},
-		{Target: spec.Targets[3], State: HealthOff},
+		{Target: spec.Targets[3], State: HealthOff, Source: "A"},
 	}}
 	got := b.Health()
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(AddressHealth{}, "Since"), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {

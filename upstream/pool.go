@@ -109,6 +109,13 @@ func (c *Conn) handshake(ctx context.Context, cfg *tls.Config, timeout time.Dura
 	return nil
 }
 
+// HasIdle reports whether there is an idle connection.
+func (p *Pool) HasIdle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.idle) > 0
+}
+
 func (p *Pool) keep(c *Conn, now int64) {
 	c.served++
 	c.reused = true

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/sock"
@@ -30,6 +31,7 @@ type TargetHealth struct {
 	Target    Target
 	State     Health // HealthHealthy if any address is
 	Why       string // of HealthDNSError
+	Source    string // the type of the records its addresses are from: SRV, A or AAAA; "" without
 	Addresses []AddressHealth
 }
 
@@ -72,7 +74,12 @@ func (b *Balancer) stateOf(w *wheel) Health {
 
 func (b *Balancer) lookAt(t Target, addresses []AddressHealth, w *wheel) TargetHealth {
 	h := TargetHealth{Target: t, Addresses: addresses, State: HealthUnhealthy}
-	_, err := netip.ParseAddr(t.Host)
+	addr, err := netip.ParseAddr(t.Host)
+	if err == nil {
+		h.Source = source([]Record{{Addr: addr}})
+	} else if list := w.records[t.Host]; len(list) > 0 {
+		h.Source = source(list)
+	}
 	switch {
 	case len(addresses) == 0 && err != nil && t.Weight > 0 && b.wheel.Load() != nil && !w.adopted: // names have been looked up
 		h.State, h.Why = HealthDNSError, ErrName.Error()
@@ -107,4 +114,16 @@ func (e *Endpoint) look() AddressHealth {
 		a.Since, a.Why = sock.Time(since), why
 	}
 	return a
+}
+
+// source returns the type of DNS records that tell as much as list does, which is
+// not empty.
+func source(list []Record) string {
+	switch {
+	case slices.ContainsFunc(list, func(r Record) bool { return r.Port != 0 || r.Name != "" }):
+		return "SRV"
+	case list[0].Addr.Unmap().Is4():
+		return "A"
+	}
+	return "AAAA"
 }

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -65,6 +66,21 @@ func (e *Endpoint) BeginDial() bool {
 		return false
 	}
 	return true
+}
+
+// Others reports whether there is a healthy endpoint, not tried yet and below its
+// bounds, to which a connection may be opened, or has idle ones as idle tells.
+func (b *Balancer) Others(tried func(netip.AddrPort) bool, idle func(*Endpoint) bool) bool {
+	r := &b.spec.Resilience
+	for _, e := range b.Endpoints() {
+		if !e.Healthy() || tried(e.Addr) || r.Connections > 0 && e.load.open.Load() >= int64(r.Connections) {
+			continue
+		}
+		if e.load.pending.Load() < int64(r.Pending) || idle(e) {
+			return true
+		}
+	}
+	return false
 }
 
 // EndDial counts a connection out that is open now, or has failed to.

@@ -70,8 +70,10 @@ var ErrNoPipe = errors.New("no pipe")
 type splice struct {
 	p    *pipe
 	left int64
-	n    int
-	err  error
+	n    int // bytes that dst has taken in this step
+
+	queued int // bytes that dst's peer had not taken when the wait for it began
+	err    error
 }
 
 // Splice moves n bytes from src to dst without copying them to user space.
@@ -94,15 +96,16 @@ func Splice(dst, src *Conn, n int64, before func()) (moved int64, fromSource boo
 		if s.err != nil {
 			return moved, true, s.err
 		}
-		dst.armWrite()
 		for p.held > 0 {
 			s.n = 0
-			if err := dst.raw.Write(pump); err != nil {
-				return moved + int64(s.n), false, err
-			}
+			dst.armWrite()
+			err := dst.raw.Write(pump)
 			moved += int64(s.n)
-			if s.err != nil {
+			switch {
+			case s.err != nil:
 				return moved, false, s.err
+			case err != nil && !s.goesOn(dst, err):
+				return moved, false, err
 			}
 		}
 	}
@@ -126,12 +129,38 @@ func (s *splice) drain(fd uintptr) bool {
 	return true
 }
 
-// pump empties the pipe into the destination. False means wait.
+// goesOn reports whether a write's deadline has passed although the peer has
+// taken bytes meanwhile: a socket that was full tells of room only when there is
+// much of it. A deadline that came before its time is an interruption.
+func (s *splice) goesOn(dst *Conn, err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || dst.closed.Load() || dst.writeDue == 0 || Now() < dst.writeDue {
+		return false
+	}
+	queued := s.queued
+	_ = dst.raw.Control(func(fd uintptr) { queued = unacknowledged(fd) })
+	return queued < s.queued
+}
+
+// unacknowledged returns how many bytes the kernel holds for a socket that its
+// peer has not taken yet.
+func unacknowledged(fd uintptr) int {
+	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// pump empties the pipe into the destination. False means wait, which begins
+// anew, with another deadline, after each step.
 func (s *splice) pump(fd uintptr) bool {
 	for s.p.held > 0 {
 		n, err := spliceFD(s.p.r, int(fd), int64(s.p.held))
 		if err == unix.EAGAIN {
-			return false
+			if s.n == 0 {
+				s.queued = unacknowledged(fd)
+			}
+			return s.n > 0
 		}
 		if err != nil {
 			s.err = os.NewSyscallError("splice", err)

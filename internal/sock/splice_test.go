@@ -120,6 +120,62 @@ func TestSpliceDestinationStalls(t *testing.T) {
 	}
 }
 
+// TestSpliceSlowReader has a destination that takes bytes all the time, but fewer
+// within the write timeout than a turn moves, and fewer than the kernel waits for
+// before it tells of room.
+func TestSpliceSlowReader(t *testing.T) {
+	r := newRelay(t)
+	_ = r.to.SetDeadline(time.Time{})
+	_ = r.to.SetWriteBuffer(pipeBytes)
+	_ = r.drain.SetReadBuffer(smallBuffer)
+	r.to.SetWriteTimeout(time.Second)
+	const size = 5 * pipeBytes / 2
+	go func() { _, _ = r.feeder.Write(make([]byte, size)) }()
+	got := make(chan int64)
+	go func() {
+		var n int64
+		for n < size {
+			m, err := io.CopyN(io.Discard, r.drain, 4<<10)
+			if n += m; err != nil {
+				break
+			}
+			time.Sleep(30 * time.Millisecond) // the reader's pace, which is what is tested
+		}
+		got <- n
+	}()
+	moved, fromSource, err := Splice(r.to, r.from, size, func() {})
+	if moved != size || err != nil {
+		t.Errorf("moved %d of %d, from source %v, %v", moved, size, fromSource, err)
+		r.to.TCPConn.Close()
+	}
+	if n := <-got; n != size {
+		t.Errorf("the destination got %d of %d bytes", n, size)
+	}
+}
+
+// TestSpliceInterrupted ends a wait for a destination that does take bytes.
+func TestSpliceInterrupted(t *testing.T) {
+	r := newRelay(t)
+	_ = r.to.SetWriteBuffer(smallBuffer)
+	r.to.SetWriteTimeout(time.Hour)
+	go func() { _, _ = io.WriteString(r.feeder, large) }()
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := Splice(r.to, r.from, int64(len(large)), func() {})
+		ended <- err
+	}()
+	await(t, "the destination is full", func() bool {
+		full := false
+		_ = r.to.raw.Control(func(fd uintptr) { full = unacknowledged(fd) > 0 })
+		return full
+	})
+	_, _ = io.CopyN(io.Discard, r.drain, 1)
+	_ = r.to.TCPConn.SetWriteDeadline(time.Unix(1, 0))
+	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("error %v, want a deadline", err)
+	}
+}
+
 // TestPipes shows that empty pipes are kept, and one that still holds bytes is
 // not: they would reach another connection.
 func TestPipes(t *testing.T) {

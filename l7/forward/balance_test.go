@@ -264,6 +264,39 @@ func TestDialBound(t *testing.T) {
 	}
 }
 
+// TestPendingEverywhere lets every endpoint be opening as many connections as it
+// may: the request is answered at once, and costs no retry. One with an idle
+// connection serves all the same.
+func TestPendingEverywhere(t *testing.T) {
+	f := newFixture(t, nil, newOrigin(t, always(ok)), newOrigin(t, always(ok)), newOrigin(t, always(ok)))
+	b := f.balance(func(s *upstream.Spec) {
+		s.Resilience.Pending = 1
+		s.Resilience.Retry = upstream.RetryBudget{Percent: 1}
+	})
+	for _, e := range b.Endpoints() {
+		if !e.BeginDial() {
+			t.Fatal("the place is taken already")
+		}
+	}
+	for range 50 { // more than the budget could have paid for
+		w, tries := f.exchange("POST", nil)
+		f.want(w, problem(503, textUnavailable))
+		if len(tries) != 1 || tries[0].Err.Reason != l7.ReasonPending {
+			t.Fatalf("%d tries, the first: %v", len(tries), tries[0].Err)
+		}
+	}
+	if n, refused := f.metrics.UpstreamRetries.Load(), f.metrics.UpstreamRetriesRefused.Load(); n != 0 || refused != 0 {
+		t.Errorf("%d retries, %d refused", n, refused)
+	}
+	all := b.Endpoints()
+	all[0].EndDial()
+	f.want(f.do("GET", nil), `200 "ok"`) // leaves an idle connection
+	all[0].BeginDial()
+	for range 10 {
+		f.want(f.do("GET", nil), `200 "ok"`)
+	}
+}
+
 // TestHashCookie shows that a client without the cookie is given one, and that
 // with it its requests go where the first one went.
 func TestHashCookie(t *testing.T) {

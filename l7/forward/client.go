@@ -67,6 +67,10 @@ func (c *Client) Forward(x *l7.Exchange) error {
 		if !err.Retryable || n >= leg.service.Tries {
 			return err
 		}
+		if err.Reason == l7.ReasonPending {
+			n-- // nobody was asked; each endpoint says so once at the most
+			continue
+		}
 		if !leg.service.Balancer.MayRetry(sock.Now()) {
 			c.Metrics.UpstreamRetriesRefused.Inc()
 			return err
@@ -216,12 +220,13 @@ func (l *leg) exchange(record *l7.Try) *l7.Error {
 	}
 }
 
-// dial opens a connection, if the endpoint is not opening too many already; then
-// another one may do.
+// dial opens a connection, if the endpoint is not opening too many already. Then
+// another one may do, unless they all are.
 func (l *leg) dial(pool *upstream.Pool) (*upstream.Conn, *l7.Error) {
 	if !l.endpoint.BeginDial() {
 		e := overLimit(upstream.ErrOverLimit)
-		e.Retryable = true
+		e.Reason = l7.ReasonPending
+		e.Retryable = l.service.Balancer.Others(l.tried, func(e *upstream.Endpoint) bool { return l.poolOf(e).HasIdle() })
 		return nil, e
 	}
 	defer l.endpoint.EndDial()
@@ -334,11 +339,13 @@ func (l *leg) delimited() bool {
 	return l.framing.Body == syntax.BodyLength || l.framing.Body == syntax.BodyChunked
 }
 
-func (l *leg) pool() *upstream.Pool {
+func (l *leg) pool() *upstream.Pool { return l.poolOf(l.endpoint) }
+
+func (l *leg) poolOf(e *upstream.Endpoint) *upstream.Pool {
 	if l.service.Identity == nil {
-		return l.endpoint.Pool(nil, "")
+		return e.Pool(nil, "")
 	}
-	return l.endpoint.Pool(l.service.Identity, hostname(l.x.Upstream.Host))
+	return e.Pool(l.service.Identity, hostname(l.x.Upstream.Host))
 }
 
 // hostname cuts the port off a Host field.

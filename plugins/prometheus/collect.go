@@ -7,7 +7,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bulwark-edge/bulwark/telemetry"
 )
+
+// subsystem is the label of that name: there are no streams.
+const subsystem = "http"
 
 // workspace is the label of that name: there is one workspace.
 const workspace = "default"
@@ -20,6 +25,7 @@ var (
 	upstreamDesc  = latencyDesc("kong_upstream_latency_ms", "Milliseconds until the head of the upstream's answer.")
 	requestDesc   = latencyDesc("kong_request_latency_ms", "Milliseconds of the whole exchange.")
 
+	healthDesc      = prometheus.NewDesc("kong_upstream_target_health", "1 for the state that an address of a target is in, 0 for the others.", []string{"upstream", "target", "address", "state", "subsystem"}, nil)
 	connectionsDesc = prometheus.NewDesc("kong_nginx_connections_total", "Client connections, by state.", []string{"node_id", "subsystem", "state"}, nil)
 	totalDesc       = prometheus.NewDesc("kong_nginx_requests_total", "Requests answered.", []string{"node_id", "subsystem"}, nil)
 	datastoreDesc   = prometheus.NewDesc("kong_datastore_reachable", "Whether the configuration's store can be reached.", nil, nil)
@@ -37,7 +43,7 @@ type collector struct{ *registry }
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		requestsDesc, bandwidthDesc, kongDesc, upstreamDesc, requestDesc,
-		connectionsDesc, totalDesc, datastoreDesc, nodeDesc,
+		healthDesc, connectionsDesc, totalDesc, datastoreDesc, nodeDesc,
 	} {
 		ch <- d
 	}
@@ -48,8 +54,13 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.sendNode(ch)
 	c.mu.Lock()
 	cells := slices.Collect(maps.Values(c.all))
-	latency, consumer := c.latency > 0, c.consumer > 0
+	latency, consumer, health := c.latency > 0, c.consumer > 0, c.health > 0
 	c.mu.Unlock()
+	if health {
+		c.metrics.EachTarget(func(t telemetry.TargetSeries, v float64) {
+			ch <- prometheus.MustNewConstMetric(healthDesc, prometheus.GaugeValue, v, t.Upstream, t.Target, t.Address, t.State, subsystem)
+		})
+	}
 	// Names that equal other's ids would make the same series twice, which would
 	// spoil the whole scrape.
 	seen := make(map[labels]bool, len(cells))
@@ -69,7 +80,6 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 
 // sendNode sends what does not depend on routes.
 func (c collector) sendNode(ch chan<- prometheus.Metric) {
-	const subsystem = "http"
 	s := c.metrics.Connections()
 	for state, n := range map[string]float64{
 		"accepted": float64(s.Accepted), "handled": float64(s.Handled), "total": float64(s.TotalRequests),

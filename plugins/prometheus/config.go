@@ -7,6 +7,6 @@ type Config struct {
 	AIMetrics             bool `json:"ai_metrics" default:"false" unserved:"true" doc:"Metrics of the AI plugins."`
 	LatencyMetrics        bool `json:"latency_metrics" default:"false" doc:"Whether there are histograms of latencies."`
 	BandwidthMetrics      bool `json:"bandwidth_metrics" default:"false" doc:"Whether bytes of requests and responses are counted."`
-	UpstreamHealthMetrics bool `json:"upstream_health_metrics" default:"false" unserved:"true" doc:"Whether the health of targets is told."`
+	UpstreamHealthMetrics bool `json:"upstream_health_metrics" default:"false" doc:"Whether the health of targets is told: kong_upstream_target_health is 1 for the state that an address is in."`
 	WasmMetrics           bool `json:"wasm_metrics" default:"false" unserved:"true" doc:"Metrics of Wasm filters."`
 }

@@ -31,6 +31,6 @@
 // 65536 pairs of route and consumer have series of their own; further ones share
 // the consumer "other". 64 pairs of status and source are told for each of them;
 // further ones share the code "other". What is particular to Kong's workers (Lua
-// memory, timers) has no series, and there is no upstream_health_metrics,
+// memory, timers) has no series, and there is no
 // ai_metrics or wasm_metrics yet.
 package prometheus

@@ -24,7 +24,6 @@ func TestGolden(t *testing.T) { testkit.RunScripts(t, "testdata/*.txtar") }
 // refuse it.
 func TestConfigErrors(t *testing.T) {
 	tests := []struct{ name, config, want string }{
-		{"health", `{upstream_health_metrics: true}`, `config.upstream_health_metrics: not served by this version of Bulwark`},
 		{"AI", `{ai_metrics: true}`, `config.ai_metrics: not served by this version of Bulwark`},
 		{"Wasm", `{wasm_metrics: true}`, `config.wasm_metrics: not served by this version of Bulwark`},
 		{"type", `{latency_metrics: 1}`, `config.latency_metrics: expected a boolean`},
@@ -108,6 +107,36 @@ func read(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// TestHealth holds what is told of targets, while an instance wants it.
+func TestHealth(t *testing.T) {
+	r := start(t, "{name: prometheus}")
+	const series = "^kong_upstream_target_health"
+	with := func(flag string) string {
+		return r.config("{name: prometheus, config: {upstream_health_metrics: "+flag+"}}", "shop") + `
+upstreams:
+  - name: api
+    targets: [{target: "192.0.2.1:80", weight: 10}]
+  - name: lost
+    targets: [{target: "lost.invalid:80"}]
+`
+	}
+	r.use(t, with("false"))
+	r.want(t, series)
+	r.use(t, with("true"))
+	r.want(t, series+`.*192.0.2.1.* 1$`,
+		`kong_upstream_target_health{address="192.0.2.1:80",state="healthchecks_off",subsystem="http",target="192.0.2.1:80",upstream="api"} 1`)
+	r.want(t, series+`.*_off".*lost`,
+		`kong_upstream_target_health{address="",state="healthchecks_off",subsystem="http",target="lost.invalid:80",upstream="lost"} 1`)
+	if got := r.series(t, series); len(got) != 8 {
+		t.Errorf("%d series, want 8: one for each state of both", len(got))
+	}
+	if body := read(t, "http://"+r.StatusAddr().String()+"/upstreams/api/health?balancer_health=1"); !strings.Contains(body, `"dns":"A"`) || !regexp.MustCompile(`"node_id":"[0-9a-f-]{36}"`).MatchString(body) {
+		t.Errorf("health of the balancer: %s", body)
+	}
+	r.use(t, with("false"))
+	r.want(t, series)
 }
 
 var nodeID = regexp.MustCompile(`node_id="[0-9a-f-]{36}"`)

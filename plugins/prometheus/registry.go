@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/google/uuid"
-
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/telemetry"
@@ -49,10 +47,11 @@ type registry struct {
 	instances int
 	latency   int // instances with these flags
 	consumer  int
+	health    int
 }
 
 func newRegistry(m *telemetry.Metrics) *registry {
-	r := &registry{metrics: m, node: uuid.NewString(), most: maxConsumerCells}
+	r := &registry{metrics: m, node: m.Node(), most: maxConsumerCells}
 	r.clear()
 	return r
 }
@@ -91,6 +90,9 @@ func (r *registry) add(cfg *Config, n int) {
 	}
 	if cfg.PerConsumer {
 		r.consumer += n
+	}
+	if cfg.UpstreamHealthMetrics {
+		r.health += n
 	}
 }
 

@@ -31,9 +31,9 @@ func TestHitDoesNotAllocate(t *testing.T) {
 	x.Req.Header.Add("X-Team", "red")
 	x.Req.Header.Add("If-None-Match", `"other"`)
 
-	k := p.keyOf(x, "GET")
+	k := p.keyOf(x, "GET").at(placeOf(x))
 	now := sock.Now()
-	p.store.put(&entry{key: k, cost: 1, made: now, fresh: 1 << 40, ends: now + 1<<40, etag: `"a"`, hexKey: "key", size: 3, reply: l7.NewReply(200, "text/plain", []byte("one")), notModified: l7.NewReply(304, "", nil)})
+	p.store.put(&entry{key: k, cost: 1, made: now, asked: 1, fresh: 1 << 40, ends: now + 1<<40, etag: `"a"`, hexKey: "key", size: 3, reply: l7.NewReply(200, "text/plain", []byte("one")), notModified: l7.NewReply(304, "", nil)})
 	hit := func() {
 		if p.Request(x) != l7.Done {
 			t.Fatal("not answered from the store")

@@ -19,7 +19,10 @@ type verdict struct {
 	age     int64 // when it came, in seconds
 	fresh   int64 // from when its age was 0, in seconds
 	noStale bool
-	vary    []string // names of the fields it depends on, sorted, in lower case
+
+	whileAsked, ifError int64 // in seconds
+
+	vary []string // names of the fields it depends on, sorted, in lower case
 }
 
 // judge finds out whether the answer of x may be stored.
@@ -46,6 +49,10 @@ func (p *Plugin) judge(x *l7.Exchange, now time.Time) verdict {
 	cc := controlOf(h)
 	v.fresh = cc.lifetime(h, now)
 	v.noStale = cc.mustRevalidate || cc.proxyRevalidate || cc.sharedMaxAge >= 0
+	if !cc.mustRevalidate && !cc.proxyRevalidate {
+		// What s-maxage forbids, these allow in so many words.
+		v.whileAsked, v.ifError = max(cc.whileAsked, 0), max(cc.ifError, 0)
+	}
 	v.ok = !cc.noStore && !cc.noCache && !cc.private && v.age < v.fresh &&
 		(!authorized || cc.public || cc.sharedMaxAge >= 0 || cc.mustRevalidate)
 	return v
@@ -107,8 +114,12 @@ func (p *Plugin) storable(x *l7.Exchange, m *miss) *entry {
 	if !v.ok {
 		return nil
 	}
-	e := &entry{key: m.primary, noStale: v.noStale, made: now - v.age*int64(time.Second), fresh: v.fresh * int64(time.Second)}
-	e.ends = e.made + e.fresh
+	e := &entry{
+		key: m.primary, noStale: v.noStale, made: now - v.age*int64(time.Second), fresh: v.fresh * int64(time.Second),
+		whileAsked: v.whileAsked * int64(time.Second), ifError: v.ifError * int64(time.Second),
+		resource: m.resource, asked: m.asked,
+	}
+	e.ends = e.made + e.fresh + max(e.whileAsked, e.ifError)
 	if p.cfg.StorageTTL != nil {
 		e.ends = now + int64(*p.cfg.StorageTTL)*int64(time.Second)
 	}

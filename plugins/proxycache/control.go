@@ -17,16 +17,20 @@ type control struct {
 	onlyIfCached                      bool
 	maxAge, sharedMaxAge              int64
 	maxStale, minFresh                int64
-	broken                            bool // a time that cannot be read, or that differs from another
+	whileAsked, ifError               int64 // stale-while-revalidate and stale-if-error (RFC 5861)
+	broken                            bool  // a time that cannot be read, or that differs from another
 }
 
 // forever is longer than any time that counts, in seconds; a directive that
 // says more, and max-stale without a time, count as it.
 const forever = 1 << 31
 
+// noControl is what a message without Cache-Control says.
+var noControl = control{maxAge: -1, sharedMaxAge: -1, maxStale: -1, minFresh: -1, whileAsked: -1, ifError: -1}
+
 // controlOf reads the Cache-Control fields of a message.
 func controlOf(h *l7.Header) control {
-	c := control{maxAge: -1, sharedMaxAge: -1, maxStale: -1, minFresh: -1}
+	c := noControl
 	for _, f := range h.Fields() {
 		if f.ID == l7.FieldOther && len(f.Name) == len("Cache-Control") && strings.EqualFold(f.Name, "Cache-Control") {
 			c.read(f.Value)
@@ -60,6 +64,10 @@ func (c *control) read(list string) {
 			c.set(&c.maxAge, value)
 		case strings.EqualFold(name, "s-maxage"):
 			c.set(&c.sharedMaxAge, value)
+		case strings.EqualFold(name, "stale-while-revalidate"):
+			allow(&c.whileAsked, value)
+		case strings.EqualFold(name, "stale-if-error"):
+			allow(&c.ifError, value)
 		case strings.EqualFold(name, "min-fresh"):
 			c.set(&c.minFresh, value)
 		case strings.EqualFold(name, "max-stale") && !given:
@@ -78,6 +86,14 @@ func (c *control) set(to *int64, value string) {
 		return
 	}
 	if *to < 0 || n < *to {
+		*to = n
+	}
+}
+
+// allow sets a time for which something stale may be used; one that cannot be
+// read allows nothing.
+func allow(to *int64, value string) {
+	if n, ok := seconds(value); ok && (*to < 0 || n < *to) {
 		*to = n
 	}
 }

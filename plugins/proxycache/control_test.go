@@ -11,7 +11,7 @@ import (
 )
 
 func TestControlOf(t *testing.T) {
-	none := control{maxAge: -1, sharedMaxAge: -1, maxStale: -1, minFresh: -1}
+	none := noControl
 	with := func(f func(*control)) control { c := none; f(&c); return c }
 	tests := []struct {
 		name   string
@@ -34,7 +34,9 @@ func TestControlOf(t *testing.T) {
 		{"names of fields", []string{`private="a, no-store", no-cache="x\", b"`}, with(func(c *control) { c.private, c.noCache = true, true })},
 		{"comma in quotes", []string{`x="max-age=1, no-store", public`}, with(func(c *control) { c.public = true })},
 		{"open quotes", []string{`x="max-age=1, no-store`}, none},
-		{"unknown", []string{"immutable, stale-if-error=60, no-storex"}, none},
+		{"unknown", []string{"immutable, stale=60, no-storex"}, none},
+		{"stale ones", []string{"stale-if-error=60, stale-while-revalidate=5"}, with(func(c *control) { c.ifError, c.whileAsked = 60, 5 })},
+		{"stale ones that cannot be read", []string{"stale-if-error, stale-while-revalidate=x"}, none},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

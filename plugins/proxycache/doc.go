@@ -37,15 +37,26 @@
 // min-fresh and max-stale are obeyed, and only-if-cached is answered with 504 if
 // nothing is stored. Answers with no-store, no-cache or private are not stored,
 // and others are as long as s-maxage, max-age or Expires say, in this order;
-// without any of these they are not. A stale answer is used for max-stale only,
-// and never with must-revalidate, proxy-revalidate or s-maxage. A request of
-// another method than GET and HEAD that succeeds forgets what is stored of the
-// same path for GET and HEAD.
+// without any of these they are not. A stale answer is used for max-stale, and
+// never with must-revalidate, proxy-revalidate or s-maxage. It is also used, by
+// RFC 5861, while another request is on its way for a new one, within
+// stale-while-revalidate, and if the upstream cannot be asked or answers 500, 502,
+// 503 or 504, within stale-if-error; never with must-revalidate or
+// proxy-revalidate, nor for requests with max-age or min-fresh. The request that
+// asks for the new one waits for it. Those times are of answers; in requests they
+// do nothing.
+//
+// With cache_control, a request of another method than GET, HEAD, OPTIONS and
+// TRACE that succeeds forgets all that is stored of its URI (host, path and
+// query), for all methods, consumers and fields, and on all routes. Some other
+// URIs, one in 65536, are forgotten with it. There is no other way to forget what
+// is stored but a restart.
 //
 // The cache stores what response-transformer made of an answer, and what
 // compression has not compressed yet. What other plugins add to an answer is
 // stored too, if they did so before; they add it anew to an answer from the
-// cache.
+// cache. Once a reload has changed what the plugins in front of the cache make of
+// answers, what was stored before is not used any more.
 //
 // # Differences from Kong
 //
@@ -60,6 +71,12 @@
 //
 // Scheme and authority are part of the key, and Vary is obeyed, with and without
 // cache_control.
+//
+// # Metrics
+//
+// bulwark_proxy_cache_requests_total counts requests by status: hit, stale, miss,
+// refresh and bypass. bulwark_proxy_cache_entries and bulwark_proxy_cache_bytes
+// tell what is stored, bulwark_proxy_cache_evictions_total what made room.
 //
 // # Limits
 //

@@ -11,8 +11,8 @@ import (
 )
 
 // entry is a stored answer or, without a reply, an index: it says which fields
-// the answers under a key depend on. It is immutable, but for its place in the store, which its shard's lock
-// guards.
+// the answers under a key depend on. It is immutable, but for its
+// place in the store, which its shard's lock guards.
 type entry struct {
 	key  key
 	cost int64
@@ -30,7 +30,14 @@ type entry struct {
 	made        int64 // sock.Now at which its age was 0
 	fresh       int64 // nanoseconds from made for which it is fresh
 	noStale     bool
-	hexKey      string // of the primary key
+	hexKey      string // of the primary key, as clients are shown it
+
+	// How long it may be used once it is stale, in nanoseconds, while it is asked
+	// for anew and if that goes wrong (RFC 5861).
+	whileAsked, ifError int64
+
+	resource uint16 // whose answer it is; see store.forgotten
+	asked    int64  // sock.Now at which its request came
 
 	visited      atomic.Bool
 	age          atomic.Pointer[ageText]
@@ -85,7 +92,7 @@ func (e *entry) matches(list string) bool {
 // takeHead gives the entry the head of the answer of x, in copies.
 func (e *entry) takeHead(x *l7.Exchange, m *miss) {
 	r := &x.Resp
-	e.hexKey, e.size = m.primary.shown(x), r.Size
+	e.hexKey, e.size = m.shown, r.Size
 	fields := storedFields(&r.Header)
 	var text strings.Builder
 	for _, f := range fields {

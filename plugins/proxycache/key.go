@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -74,22 +73,38 @@ func (p *Plugin) keyOf(x *l7.Exchange, method string) key {
 	for _, name := range p.varyHeaders {
 		b = appendField(b, x, name)
 	}
-	return key(sha256.Sum256(appendEdited(b, x))).atPort(x)
+	return sha256.Sum256(appendEdited(b, x))
 }
 
-// atPort returns k for the port that x came to, or what k was without it: clients
-// are shown keys that do not depend on the port.
-func (k key) atPort(x *l7.Exchange) key {
-	port := x.Conn.Local.Port()
-	k[len(k)-2] ^= byte(port >> 8)
-	k[len(k)-1] ^= byte(port)
-	return k
+// place is where an answer is stored beside what its key, which clients are
+// shown, tells: the port a client came to, and what plugins in front of the
+// cache make of answers, which is another after a reload with other rules.
+type place struct {
+	port  uint16
+	shape uint64
 }
 
-// shown returns k, a primary key, as clients are shown it.
-func (k key) shown(x *l7.Exchange) string {
-	k = k.atPort(x)
-	return hex.EncodeToString(k[:])
+// placeOf is called by the Request hook, whose place in the order counts.
+func placeOf(x *l7.Exchange) place { return place{x.Conn.Local.Port(), x.Shape()} }
+
+// at returns the key of k at a place.
+func (k key) at(p place) key {
+	var b [len(k) + 2 + 8]byte
+	copy(b[:], k[:])
+	binary.LittleEndian.PutUint16(b[len(k):], p.port)
+	binary.LittleEndian.PutUint64(b[len(k)+2:], p.shape)
+	return sha256.Sum256(b[:])
+}
+
+// resource returns which of the store's marks stands for the URI of a request
+// (RFC 9111 section 4.4), whatever its method, scheme, port and fields. That
+// some URIs share a mark makes one be forgotten with another now and then.
+func (p *Plugin) resource(x *l7.Exchange) uint16 {
+	var room [keyRoom]byte
+	b := appendText(room[:0], x.Host)
+	b = appendLower(b, x.Path)
+	k := sha256.Sum256(p.appendQuery(b, x.Req.Query))
+	return binary.LittleEndian.Uint16(k[:])
 }
 
 // appendText appends s so that nothing else appends the same.

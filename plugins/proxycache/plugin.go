@@ -1,6 +1,8 @@
 package proxycache
 
 import (
+	"encoding/hex"
+	"math"
 	"mime"
 	"net/http"
 	"slices"
@@ -17,6 +19,7 @@ var (
 	_ l7.RequestHook      = (*Plugin)(nil)
 	_ l7.ResponseHook     = (*Plugin)(nil)
 	_ l7.ResponseBodyHook = (*Plugin)(nil)
+	_ l7.FailureHook      = (*Plugin)(nil)
 	_ l7.LogHook          = (*Plugin)(nil)
 )
 
@@ -42,9 +45,11 @@ const (
 	statusMiss
 	statusRefresh
 	statusBypass
+	statusStale // a hit, although stale
+	statusCount
 )
 
-var statusNames = [...]string{statusHit: "Hit", statusMiss: "Miss", statusRefresh: "Refresh", statusBypass: "Bypass"}
+var statusNames = [...]string{statusHit: "Hit", statusMiss: "Miss", statusRefresh: "Refresh", statusBypass: "Bypass", statusStale: "Hit"}
 
 // Plugin is an instance.
 type Plugin struct {
@@ -71,7 +76,7 @@ type mediaType struct {
 func New(cfg Config, env plugins.Env) (any, error) {
 	p := &Plugin{
 		cfg:         cfg,
-		store:       env.State.Value("proxy-cache store", func() any { return newStore(env.State) }).(*store),
+		store:       storeOf(env),
 		seed:        seedOf(&cfg),
 		ignoreCase:  cfg.IgnoreURICase,
 		varyHeaders: slices.Sorted(slices.Values(cfg.VaryHeaders)),
@@ -92,10 +97,14 @@ func New(cfg Config, env plugins.Env) (any, error) {
 
 // miss is a request whose answer may be stored.
 type miss struct {
-	primary key
-	flight  *flight // of which it is the one others wait for; nil: of none
-	entry   *entry  // what its answer is stored as; nil: not known yet
-	index   *entry  // where it is found, if it depends on fields; else nil
+	primary  key
+	shown    string  // the key that clients are shown
+	resource uint16  // see store.forgotten
+	asked    int64   // sock.Now at which it came
+	flight   *flight // of which it is the one others wait for; nil: of none
+	entry    *entry  // what its answer is stored as; nil: not known yet
+	index    *entry  // where it is found, if it depends on fields; else nil
+	stale    *entry  // what it is answered with if the upstream fails; nil: nothing
 }
 
 // onlyIfCached is the answer to who wants nothing but what is stored
@@ -115,32 +124,63 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 		p.status.Set(x, statusBypass)
 		return l7.Next
 	}
-	k := p.keyOf(x, x.Req.Method)
+	shown := p.keyOf(x, x.Req.Method)
+	k := shown.at(placeOf(x))
 	e, st := p.find(x, k, &cc)
-	if e != nil {
-		return p.serve(x, e)
+	if st == statusHit {
+		return p.serve(x, e, st)
 	}
 	if cc.onlyIfCached {
 		return x.Reply(onlyIfCached)
 	}
-	m := &miss{primary: k}
-	if !conditional(&x.Req.Header) {
-		f, started := p.store.join(k, sock.Now())
-		switch {
-		case started:
-			m.flight = f
-		case f == nil:
-		case await(f):
-			if e, _ := p.find(x, k, &cc); e != nil {
-				return p.serve(x, e)
-			}
-		default:
-			m.flight = p.store.takeOver(k, f)
-		}
+	now := sock.Now()
+	m := &miss{primary: k, shown: hex.EncodeToString(shown[:]), resource: p.resource(x), asked: now}
+	anew := e != nil && p.staleFor(e, now, &cc) <= e.whileAsked
+	if e != nil && p.staleFor(e, now, &cc) <= e.ifError {
+		m.stale = e
+	}
+	if verdict, served := p.wait(x, m, e, anew, &cc); served {
+		return verdict
 	}
 	p.miss.Set(x, m)
 	p.status.Set(x, st)
 	return l7.Next
+}
+
+// wait lets a request wait for another one's answer to the same, or makes it the
+// one that others wait for. Where what is stored, e, may be used while it is
+// asked for anew, nobody waits.
+func (p *Plugin) wait(x *l7.Exchange, m *miss, e *entry, anew bool, cc *control) (v l7.Verdict, served bool) {
+	if conditional(&x.Req.Header) {
+		if anew && p.store.flying(m.primary) {
+			return p.serve(x, e, statusStale), true
+		}
+		return l7.Next, false
+	}
+	f, started := p.store.join(m.primary, m.asked)
+	switch {
+	case started:
+		m.flight = f
+	case f == nil:
+	case anew:
+		return p.serve(x, e, statusStale), true
+	case await(f):
+		if e, st := p.find(x, m.primary, cc); st == statusHit {
+			return p.serve(x, e, st), true
+		}
+	default:
+		m.flight = p.store.takeOver(m.primary, f)
+	}
+	return l7.Next, false
+}
+
+// staleFor returns for how long e has been stale, in nanoseconds, or a time that
+// nothing allows if the request wants nothing stale.
+func (p *Plugin) staleFor(e *entry, now int64, cc *control) int64 {
+	if !p.cfg.CacheControl || cc.broken || cc.maxAge >= 0 || cc.minFresh >= 0 || e.ageAt(now) < e.fresh {
+		return math.MaxInt64
+	}
+	return e.ageAt(now) - e.fresh
 }
 
 // cacheable reports whether a request may be answered from the store, and its
@@ -174,8 +214,8 @@ func await(f *flight) (landed bool) {
 	}
 }
 
-// find returns the stored answer to a request, or nil and whether there is none
-// (Miss) or one that may not be used (Refresh).
+// find returns the stored answer to a request, and whether it may be used (Hit)
+// or not (Refresh); nil and Miss if there is none.
 func (p *Plugin) find(x *l7.Exchange, k key, cc *control) (*entry, status) {
 	now := sock.Now()
 	e := p.store.get(k, now)
@@ -185,8 +225,11 @@ func (p *Plugin) find(x *l7.Exchange, k key, cc *control) (*entry, status) {
 	switch {
 	case e == nil:
 		return nil, statusMiss
+	case !p.store.current(e):
+		p.store.remove(e.key)
+		return nil, statusMiss
 	case !p.usable(e, now, cc):
-		return nil, statusRefresh
+		return e, statusRefresh
 	}
 	return e, statusHit
 }
@@ -210,8 +253,8 @@ func (p *Plugin) usable(e *entry, now int64, cc *control) bool {
 }
 
 // serve answers from the store.
-func (p *Plugin) serve(x *l7.Exchange, e *entry) l7.Verdict {
-	p.status.Set(x, statusHit)
+func (p *Plugin) serve(x *l7.Exchange, e *entry, st status) l7.Verdict {
+	p.status.Set(x, st)
 	p.hit.Set(x, e)
 	stored.Mark(x)
 	if e.notModified != nil {
@@ -230,7 +273,7 @@ func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
 		return l7.Next
 	}
 	h := &x.Resp.Header
-	if st == statusHit {
+	if st == statusHit || st == statusStale {
 		e := p.hit.Get(x)
 		x.Resp.Size = e.size
 		if p.cfg.ResponseHeaders.Age {
@@ -247,14 +290,17 @@ func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
 		p.tell(h, statusBypass, "")
 		return l7.Next
 	}
-	keyText := m.primary.shown(x)
+	if x.Proxied && isFailure(x.Resp.Status) && p.useStale(x, m) {
+		return l7.Done
+	}
 	e := p.storable(x, m)
 	if e == nil {
 		if m.flight != nil && x.Proxied {
 			p.store.refuse(m.primary, sock.Now())
 		}
 		p.forget(x, m)
-		p.tell(h, statusBypass, keyText)
+		p.status.Set(x, statusBypass)
+		p.tell(h, statusBypass, m.shown)
 		return l7.Next
 	}
 	if x.Req.Method == http.MethodHead || x.Resp.Status == http.StatusNoContent || x.Resp.Size == 0 {
@@ -262,8 +308,35 @@ func (p *Plugin) Response(x *l7.Exchange) l7.Verdict {
 		p.keep(m)
 		p.forget(x, m)
 	}
-	p.tell(h, st, keyText)
+	p.tell(h, st, m.shown)
 	return l7.Next
+}
+
+// isFailure reports whether stale-if-error holds for a status (RFC 5861 section
+// 4).
+func isFailure(status int) bool {
+	return status == http.StatusInternalServerError || status >= http.StatusBadGateway && status <= http.StatusGatewayTimeout
+}
+
+// Failure answers from the store, where a stale answer may be used if the
+// upstream fails.
+func (p *Plugin) Failure(x *l7.Exchange) l7.Verdict {
+	if m := p.miss.Get(x); m != nil && isFailure(x.Err().Status) && p.useStale(x, m) {
+		return l7.Done
+	}
+	return l7.Next
+}
+
+// useStale answers with what is stored, if that may be used because the upstream
+// has failed.
+func (p *Plugin) useStale(x *l7.Exchange, m *miss) bool {
+	e := m.stale
+	if e == nil || e.ageAt(sock.Now())-e.fresh > e.ifError || !p.store.current(e) {
+		return false
+	}
+	p.forget(x, m)
+	p.serve(x, e, statusStale)
+	return true
 }
 
 // tell sets the fields that were configured.
@@ -297,13 +370,15 @@ func (p *Plugin) invalidate(x *l7.Exchange) {
 		return
 	}
 	if x.Proxied && x.Resp.Status >= 200 && x.Resp.Status < 400 {
-		p.store.remove(p.keyOf(x, http.MethodGet))
-		p.store.remove(p.keyOf(x, http.MethodHead))
+		p.store.forget(p.resource(x), sock.Now())
 	}
 }
 
-// Log ends what an exchange that had no answer has begun.
+// Log counts the exchange, and ends what one that had no answer has begun.
 func (p *Plugin) Log(x *l7.Exchange) {
+	if st := p.status.Get(x); st != statusNone {
+		p.store.counts[st].Inc()
+	}
 	if m := p.miss.Get(x); m != nil {
 		p.forget(x, m)
 	}

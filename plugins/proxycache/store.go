@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
 const (
@@ -36,7 +37,12 @@ type store struct {
 	limit  func() int64  // bytes of all shards together
 	taking atomic.Int64  // bytes of answers on their way into the store
 	made   atomic.Uint64 // generations of indexes
+	counts [statusCount]telemetry.Counter
 	shards [shards]shard
+
+	// forgotten is when what is stored of resources was forgotten last (sock.Now),
+	// by Plugin.resource: what was asked for before is not used any more.
+	forgotten [1 << 16]atomic.Int64
 }
 
 // shard is a part of the store. Entries stand in a ring in the order they came;
@@ -48,6 +54,7 @@ type shard struct {
 	ring    entry // the sentinel: ring.newer is the oldest, ring.older the newest
 	hand    *entry
 	bytes   int64
+	evicted int64 // entries that made room
 	flights map[key]*flight
 	refused map[key]int64 // until when (sock.Now) nobody waits, for the answer was not one to store
 }
@@ -117,6 +124,13 @@ func (s *store) putIndex(e *entry) {
 	}
 }
 
+// forget makes all that is stored of a resource, or is on its way into the store,
+// useless.
+func (s *store) forget(resource uint16, now int64) { s.forgotten[resource].Store(now) }
+
+// current reports whether e has not been forgotten since it was asked for.
+func (s *store) current(e *entry) bool { return e.asked > s.forgotten[e.resource].Load() }
+
 // remove forgets what is stored under k.
 func (s *store) remove(k key) {
 	sh := s.shard(&k)
@@ -146,6 +160,7 @@ func (sh *shard) evict() {
 		e := sh.hand
 		if !e.visited.Load() {
 			sh.remove(e)
+			sh.evicted++
 			return
 		}
 		e.visited.Store(false)
@@ -182,6 +197,14 @@ func (s *store) join(k key, now int64) (f *flight, started bool) {
 		return f, false
 	}
 	return sh.start(k), true
+}
+
+// flying reports whether a flight for a key is under way.
+func (s *store) flying(k key) bool {
+	sh := s.shard(&k)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return sh.flights[k] != nil
 }
 
 // takeOver starts a flight in place of old, which took too long. It returns nil

@@ -8,7 +8,7 @@ import (
 // TestUsable holds when a stored answer satisfies a request, over its age.
 func TestUsable(t *testing.T) {
 	const second = int64(time.Second)
-	none := control{maxAge: -1, sharedMaxAge: -1, maxStale: -1, minFresh: -1}
+	none := noControl
 	with := func(f func(*control)) control { c := none; f(&c); return c }
 	tests := []struct {
 		name    string

@@ -53,7 +53,7 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 		location += "/" // "*" must not become part of the host
 	}
 	location += x.Req.Path
-	if x.Req.Query != "" {
+	if x.Req.HasQuery {
 		location += "?" + x.Req.Query
 	}
 	return x.Reply(answer(p.status, location+p.after))

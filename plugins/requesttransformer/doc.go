@@ -8,6 +8,11 @@
 // the query. Of each the order is: remove, rename, replace (only what is
 // there), add (only what is not there), append.
 //
+// With an http_method of GET, HEAD or TRACE, the arguments of content of the type
+// application/x-www-form-urlencoded also go behind those of the query, which then
+// has at most 64 KiB; 413 above. A form with bytes that cannot stand in a query is
+// answered with 400. The content itself goes on.
+//
 // Header fields: append adds a further field of that name. What is removed or
 // renamed does not go on in the trailer either. Host can only be
 // replaced. Fields of the connection and those that tell of the client's leg

@@ -32,6 +32,7 @@ type Plugin struct {
 	method              string    // "": the request's
 	uri                 *template // nil: the path is left alone
 	body, header, query rules
+	toQuery             bool // the method is one that wants forms in the query
 	retypes             bool // a header rule may change Content-Type
 	refused             *telemetry.Counter
 }
@@ -65,6 +66,10 @@ func New(cfg Config, env plugins.Env) (any, error) {
 		}
 		*part.rules = r
 	}
+	switch p.method {
+	case http.MethodGet, http.MethodHead, http.MethodTrace:
+		p.toQuery = true
+	}
 	p.retypes = p.header.touches("Content-Type")
 	return p, nil
 }
@@ -84,6 +89,9 @@ func values(list []string) ([]value, error) {
 // BodyLimit returns how much content is looked at: none of a type that the rules
 // leave alone, unless they may give it another one.
 func (p *Plugin) BodyLimit(x *l7.Exchange) int64 {
+	if p.toQuery && isForm(&x.Req.Header) {
+		return maxBody
+	}
 	if p.body.empty() {
 		return 0
 	}
@@ -109,7 +117,7 @@ func mediaType(h *l7.Header) (kind string, params map[string]string) {
 
 func editable(kind string) bool {
 	switch kind {
-	case "application/json", "application/x-www-form-urlencoded", "multipart/form-data":
+	case "application/json", formType, "multipart/form-data":
 		return true
 	}
 	return false
@@ -141,6 +149,11 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 	}
 	if p.method != "" {
 		x.Upstream.Method = p.method
+	}
+	if p.toQuery && isForm(x.HeaderToSend()) {
+		if refusal := formToQuery(x); refusal != nil {
+			return x.Reply(refusal)
+		}
 	}
 	if !p.header.empty() {
 		p.header.apply(&fields{x, x.UpstreamHeader(), p.refused}, header)

@@ -26,9 +26,9 @@
 // Fields that say what the bytes of the content are (Content-MD5, Digest,
 // Content-Digest, Repr-Digest) are removed from answers whose content is edited.
 // An answer from the cache of proxy-cache was edited when it was stored, and is
-// not edited again: rules that a reload adds or changes do not reach what is
-// stored already, until it expires. Fields that Bulwark writes afterwards (Content-Length,
-// Connection, Via and its own) cannot be changed.
+// not edited again; after a reload with other rules it is not used any more.
+// Fields that Bulwark writes afterwards (Content-Length, Connection, Via and its
+// own) cannot be changed.
 //
 // # Limits
 //

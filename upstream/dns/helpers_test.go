@@ -15,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
@@ -151,7 +152,7 @@ func search(ndots int, domains ...string) func(*Settings) {
 // start returns a resolver that is closed with the test.
 func start(t *testing.T, s *Settings, x exchanger) *Resolver {
 	t.Helper()
-	r := newResolver(s, quiet(), x)
+	r := newResolver(s, quiet(), new(telemetry.NameCounters), x)
 	t.Cleanup(r.Close)
 	return r
 }

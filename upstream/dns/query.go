@@ -81,6 +81,7 @@ func (g *generation) ask(ctx context.Context, key queryKey, q *query) {
 	defer close(q.done)
 	defer func() {
 		if v := recover(); v != nil {
+			g.panics.Inc()
 			g.log.Error("BUG: panic while asking name servers", "name", key.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			q.err = errors.New("BUG: a panic while asking name servers")
 			q.expires = sock.Now() + int64(g.settings.Error)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
@@ -33,7 +34,8 @@ type Resolver struct {
 	slots     chan struct{}
 	ctx       context.Context // ends with Close
 	cancel    context.CancelCauseFunc
-	work      sync.WaitGroup // flights
+	work      sync.WaitGroup // flights, and what they leave under way
+	count     *telemetry.NameCounters
 
 	mu     sync.Mutex // guards what follows, and what entries hold
 	gen    *generation
@@ -61,13 +63,15 @@ type flight struct {
 	err    error
 }
 
-// New returns a resolver.
-func New(s *Settings, log *slog.Logger) *Resolver { return newResolver(s, log, wire{}) }
+// New returns a resolver that counts in count.
+func New(s *Settings, log *slog.Logger, count *telemetry.NameCounters) *Resolver {
+	return newResolver(s, log, count, wire{})
+}
 
-func newResolver(s *Settings, log *slog.Logger, x exchanger) *Resolver {
+func newResolver(s *Settings, log *slog.Logger, count *telemetry.NameCounters, x exchanger) *Resolver {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	r := &Resolver{
-		log: log, exchanger: x, ctx: ctx, cancel: cancel,
+		log: log, exchanger: x, ctx: ctx, cancel: cancel, count: count,
 		slots: make(chan struct{}, queriesAtOnce),
 	}
 	r.names = newCache[string](s.CacheNames, (*entry).until)
@@ -85,6 +89,7 @@ func (r *Resolver) Configure(s *Settings) {
 	}
 	g := &generation{
 		settings: s, exchanger: r.exchanger, slots: r.slots, log: r.log,
+		ctx: r.ctx, work: &r.work, panics: &r.count.Panics,
 		plan:    newWatched(s.ResolvConf, r.log, func(text string) *plan { return s.plan(parseResolvConf(text)) }),
 		hosts:   newWatched(s.Hosts, r.log, parseHosts),
 		queries: newCache[queryKey](queriesPerName*s.CacheNames, (*query).until),
@@ -145,14 +150,17 @@ func (r *Resolver) known(name string) (upstream.Answer, *flight, error) {
 	usable := there && now < e.stale
 	if current && e.err != nil && now < e.again {
 		if usable {
+			r.count.Stale.Inc()
 			return upstream.Answer{Records: e.answer.Records, Expires: e.again}, nil, nil
 		}
+		r.count.Negative.Inc()
 		return upstream.Answer{}, nil, e.err
 	}
 	if e.flight == nil {
 		r.start(name, e)
 	}
 	if usable {
+		r.count.Stale.Inc()
 		return upstream.Answer{Records: e.answer.Records, Expires: now + int64(staleAgain)}, nil, nil
 	}
 	return upstream.Answer{}, e.flight, nil
@@ -166,7 +174,9 @@ func (r *Resolver) start(name string, e *entry) {
 	r.work.Go(func() {
 		ctx, cancel := context.WithTimeout(r.ctx, flightTime)
 		defer cancel()
+		began := sock.Now()
 		o, err := g.lookUp(ctx, name, by)
+		r.count.Duration.Observe(time.Duration(sock.Now() - began))
 		r.land(name, e, f, g, o, err)
 		close(f.done)
 	})
@@ -181,6 +191,7 @@ func (r *Resolver) land(name string, e *entry, f *flight, g *generation, o outco
 	e.flight, e.number, e.err = nil, g.number, nil
 	switch {
 	case err == nil:
+		r.count.Found.Inc()
 		f.answer = upstream.Answer{Records: o.records, Expires: o.expires}
 		e.answer, e.stale, e.by = f.answer, o.expires+int64(g.settings.Stale), o.by
 		if troubled {
@@ -188,9 +199,11 @@ func (r *Resolver) land(name string, e *entry, f *flight, g *generation, o outco
 		}
 		return
 	case errors.Is(err, errNothing):
+		r.count.NotFound.Inc()
 		// Servers say so, and it outweighs what they said before.
 		e.answer, e.by, e.again = upstream.Answer{}, queryKey{}, now+int64(g.settings.NotFound)
 	default:
+		r.count.Failed.Inc()
 		e.again = now + int64(g.settings.Error)
 		if !troubled && r.ctx.Err() == nil {
 			r.log.Warn("looking up a name", "name", name, "error", err.Error(), "stale", now < e.stale && len(e.answer.Records) > 0)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
@@ -316,7 +317,7 @@ func TestConfigure(t *testing.T) {
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &table{zone: map[string][]string{"A shop.test.": {"silence"}}}
-		r := newResolver(settings(order(A)), quiet(), s)
+		r := newResolver(settings(order(A)), quiet(), new(telemetry.NameCounters), s)
 		failed := make(chan error, 1)
 		go func() {
 			_, err := r.Resolve(t.Context(), "shop.test")

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
@@ -30,7 +31,10 @@ type generation struct {
 	settings  *Settings
 	number    uint64
 	exchanger exchanger
-	slots     chan struct{} // taken by queries under way; of the resolver
+	slots     chan struct{}   // taken by queries under way; of the resolver
+	ctx       context.Context // ends with the resolver
+	work      *sync.WaitGroup // of the resolver
+	panics    *telemetry.Counter
 	log       *slog.Logger
 	plan      *watched[*plan]
 	hosts     *watched[hosts]
@@ -98,29 +102,6 @@ func (g *generation) local(fqdn string) (o outcome, known bool, err error) {
 		return outcome{}, true, fmt.Errorf("%q is a name that never exists: %w", fqdn, errNothing)
 	}
 	return outcome{}, false, nil
-}
-
-// byOrder asks for a name by one type after the other. stop says that it may
-// exist, although no record was found: it is not to be mistaken for another.
-func (g *generation) byOrder(ctx context.Context, fqdn string) (o outcome, stop bool, err error) {
-	var trouble error
-	exists := true
-	for _, kind := range g.settings.Order {
-		if kind == Last || !exists && kind != SRV {
-			continue
-		}
-		o, err := g.find(ctx, fqdn, kind, 0)
-		switch {
-		case err == nil:
-			return o, true, nil
-		case !errors.Is(err, errNothing):
-			trouble = err
-			stop = stop || kind != SRV // servers that are no good with SRV are common
-		case kind == A && errors.Is(err, errNoName):
-			exists = false // other types are believed less: some servers deny what has an address
-		}
-	}
-	return outcome{}, stop, cmp.Or(trouble, error(errNothing))
 }
 
 // errNoName is errNothing because the name does not exist.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
 const shopA = "shop.test. 60 IN A 192.0.2.1"
@@ -255,7 +257,9 @@ func TestManyRecords(t *testing.T) {
 			}
 			send(w, m)
 		})
-		a, err := start(t, impatient(s.at), wire{}).Resolve(t.Context(), "shop.test")
+		slow := patience // for as many records are not made in no time
+		one := settings(order(A), func(c *Settings) { c.Servers, c.Timeout = []netip.AddrPort{s.at}, &slow })
+		a, err := start(t, one, wire{}).Resolve(t.Context(), "shop.test")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +279,7 @@ func TestCloseEndsExchanges(t *testing.T) {
 	r := newResolver(settings(order(A), func(s *Settings) {
 		timeout := 30 * time.Second
 		s.Timeout = &timeout
-	}, func(c *Settings) { c.Servers = []netip.AddrPort{s.at} }), quiet(), wire{})
+	}, func(c *Settings) { c.Servers = []netip.AddrPort{s.at} }), quiet(), new(telemetry.NameCounters), wire{})
 	failed := make(chan error, 1)
 	go func() {
 		_, err := r.Resolve(context.Background(), "shop.test")

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
@@ -48,12 +49,14 @@ type Spec struct {
 type checker struct {
 	spec     Spec // but for the balancer
 	balancer atomic.Pointer[upstream.Balancer]
-	slots    chan struct{} // shared by all checkers: one element for each probe in flight
+	share    *share // of the probes that all checkers may have in flight
 	send     sender
+	panics   *telemetry.Counter
 	log      *slog.Logger
 	short    atomic.Bool // the last probe had no socket, which is logged once
 
 	cancel context.CancelFunc
+	end    sync.Once
 	work   sync.WaitGroup
 	done   chan place // of probes that ended; has room for all in flight
 }
@@ -77,13 +80,14 @@ type turn struct {
 	round   int // in which the endpoint was seen last
 }
 
-func startChecker(spec Spec, send sender, slots chan struct{}, log *slog.Logger) *checker {
+func startChecker(spec Spec, send sender, all *slots, panics *telemetry.Counter, log *slog.Logger) *checker {
 	ctx, cancel := context.WithCancel(context.Background())
 	spec.Concurrency = max(1, min(spec.Concurrency, maxProbes))
 	c := &checker{
 		spec:   spec,
-		slots:  slots,
+		share:  all.join(),
 		send:   send,
+		panics: panics,
 		log:    log,
 		cancel: cancel,
 		done:   make(chan place, spec.Concurrency),
@@ -97,6 +101,7 @@ func startChecker(spec Spec, send sender, slots chan struct{}, log *slog.Logger)
 func (c *checker) stop() {
 	c.cancel()
 	c.work.Wait()
+	c.end.Do(c.share.leave)
 }
 
 func (c *checker) run(ctx context.Context) {
@@ -123,8 +128,13 @@ func (c *checker) run(ctx context.Context) {
 		}
 		now := time.Now()
 		due, next := c.due(turns, round, now)
+		waiting := false
 		for _, e := range due {
-			if running == c.spec.Concurrency || !c.reserve() {
+			if running == c.spec.Concurrency {
+				next = now
+				break
+			}
+			if waiting = !c.share.take(); waiting {
 				next = now
 				break
 			}
@@ -133,9 +143,12 @@ func (c *checker) run(ctx context.Context) {
 			running++
 			c.work.Go(func() {
 				c.check(ctx, e)
-				<-c.slots
+				c.share.give()
 				c.done <- at
 			})
+		}
+		if !waiting {
+			c.share.rest()
 		}
 		wait := min(longestWait, max(shortestWait, next.Sub(now)))
 		soon = wait == shortestWait
@@ -209,21 +222,12 @@ func (c *checker) firstDelay() time.Duration {
 	return time.Duration(rand.Int64N(int64(most) + 1))
 }
 
-// reserve takes a share of what all checkers may have in flight together.
-func (c *checker) reserve() bool {
-	select {
-	case c.slots <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
 // check probes an endpoint and reports what came of it. It is also the border
 // at which a broken invariant of the probe stops.
 func (c *checker) check(ctx context.Context, e *upstream.Endpoint) {
 	defer func() {
 		if v := recover(); v != nil {
+			c.panics.Inc()
 			c.log.Error("BUG: panic while probing an upstream's target", "upstream", c.spec.Name, "target", e.Target.String(), "address", e.Addr.String(), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 		}
 	}()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
@@ -118,7 +119,7 @@ func newSet(t *testing.T) *upstream.Set {
 func start(t *testing.T, f *fake, spec Spec) *checker {
 	t.Helper()
 	spec.Concurrency = max(spec.Concurrency, 1)
-	c := startChecker(spec, f.send, make(chan struct{}, maxProbes), slog.New(slog.DiscardHandler))
+	c := startChecker(spec, f.send, newSlots(maxProbes), new(telemetry.Counter), slog.New(slog.DiscardHandler))
 	t.Cleanup(c.stop)
 	return c
 }
@@ -236,7 +237,7 @@ func TestCheckerTellsWhatChanged(t *testing.T) {
 		f := newFake()
 		b := newBalancer(t, newSet(t), nil, one)
 		spec := Spec{Name: "api", Healthy: time.Second, Unhealthy: time.Second, Concurrency: 1, Balancer: b}
-		c := startChecker(spec, f.send, make(chan struct{}, maxProbes), log)
+		c := startChecker(spec, f.send, newSlots(maxProbes), new(telemetry.Counter), log)
 		f.set(one, upstream.OutcomeNone) // no sockets
 		pass(5 * time.Second)
 		f.set(one, upstream.OutcomeConnect)
@@ -340,7 +341,7 @@ func TestCheckerConcurrency(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake()
 				f.takes = 2 * time.Second
-				set, slots := newSet(t), make(chan struct{}, maxProbes)
+				set, slots := newSet(t), newSlots(maxProbes)
 				total := 0
 				for k := range tt.checkers {
 					var addrs []string
@@ -348,12 +349,11 @@ func TestCheckerConcurrency(t *testing.T) {
 						addrs = append(addrs, netip.AddrFrom4([4]byte{192, byte(k), byte(i >> 8), byte(i)}).String())
 					}
 					spec := Spec{Healthy: time.Second, Unhealthy: time.Second, Concurrency: tt.concurrency, Balancer: newBalancer(t, set, nil, addrs...)}
-					c := startChecker(spec, f.send, slots, slog.New(slog.DiscardHandler))
+					c := startChecker(spec, f.send, slots, new(telemetry.Counter), slog.New(slog.DiscardHandler))
 					t.Cleanup(c.stop)
 					total += tt.endpoints
 				}
-				// Checkers compete for what all may have, and not in turns.
-				pass(time.Duration(20*total/tt.most+10) * f.takes)
+				pass(time.Duration(3*total/tt.most+10) * f.takes)
 				f.mu.Lock()
 				defer f.mu.Unlock()
 				if f.most != tt.most {
@@ -384,7 +384,7 @@ func TestCheckerStopEndsProbes(t *testing.T) {
 func TestSetAdoptsCheckers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		balancers := newSet(t)
-		s := NewSet(slog.New(slog.DiscardHandler))
+		s := NewSet(slog.New(slog.DiscardHandler), new(telemetry.Counter))
 		defer s.Close()
 		dead := &Probe{Timeout: time.Millisecond} // connects to nothing
 		spec := func(key, version string, b *upstream.Balancer) Spec {
@@ -486,7 +486,7 @@ func TestCheckerSharedPlaceLeaves(t *testing.T) {
 		}
 		b := newBalancer(t, set, nil, one, one)
 		spec := Spec{Healthy: time.Minute, Unhealthy: time.Minute, Concurrency: 10, Balancer: b}
-		c := startChecker(spec, send, make(chan struct{}, maxProbes), slog.New(slog.DiscardHandler))
+		c := startChecker(spec, send, newSlots(maxProbes), new(telemetry.Counter), slog.New(slog.DiscardHandler))
 		t.Cleanup(c.stop)
 		pass(firstSpread + longestWait)
 		c.balancer.Store(newBalancer(t, set, b, two))
@@ -542,13 +542,13 @@ func TestCheckerPanic(t *testing.T) {
 			}
 			return f.send(ctx, addr, host)
 		}
-		slots := make(chan struct{}, 1)
+		slots, panics := newSlots(1), new(telemetry.Counter)
 		spec := Spec{Name: "api", Healthy: time.Second, Concurrency: 1, Balancer: newBalancer(t, newSet(t), nil, one)}
-		c := startChecker(spec, send, slots, slog.New(slog.NewTextHandler(&text, nil)))
+		c := startChecker(spec, send, slots, panics, slog.New(slog.NewTextHandler(&text, nil)))
 		pass(5 * time.Second)
 		c.stop()
-		if n := f.probes(one); n < 3 || len(slots) != 0 {
-			t.Errorf("%d probes after the panic and %d places taken, want at least 3 and 0", n, len(slots))
+		if n := f.probes(one); n < 3 || c.share.held != 0 || panics.Load() == 0 {
+			t.Errorf("%d probes after the panic, %d places taken and %d panics counted, want at least 3, 0 and 1", n, c.share.held, panics.Load())
 		}
 		if got := text.String(); strings.Count(got, "level=ERROR") != 1 || !strings.Contains(got, `panic="BUG: a test's"`) || !strings.Contains(got, "upstream=api") {
 			t.Errorf("the log is %q", got)

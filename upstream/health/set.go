@@ -3,21 +3,25 @@ package health
 import (
 	"log/slog"
 	"sync"
+
+	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
 // Set is the checkers of an edge. Safe for concurrent use.
 type Set struct {
-	log   *slog.Logger
-	slots chan struct{}
+	log    *slog.Logger
+	panics *telemetry.Counter
+	slots  *slots
 
 	mu       sync.Mutex
 	checkers map[string]*checker // by Spec.Key
 	closed   bool
 }
 
-// NewSet returns a set that checks nothing. Close must be called in the end.
-func NewSet(log *slog.Logger) *Set {
-	return &Set{log: log, slots: make(chan struct{}, maxProbes), checkers: make(map[string]*checker)}
+// NewSet returns a set that checks nothing and counts panics in probes in panics.
+// Close must be called in the end.
+func NewSet(log *slog.Logger, panics *telemetry.Counter) *Set {
+	return &Set{log: log, panics: panics, slots: newSlots(maxProbes), checkers: make(map[string]*checker)}
 }
 
 // Use lets the checks be those of specs, whose keys differ. A checker whose
@@ -41,7 +45,7 @@ func (s *Set) Use(specs []Spec) {
 	stopAll(old)
 	for _, spec := range specs {
 		if s.checkers[spec.Key] == nil {
-			s.checkers[spec.Key] = startChecker(spec, spec.Probe.Send, s.slots, s.log)
+			s.checkers[spec.Key] = startChecker(spec, spec.Probe.Send, s.slots, s.panics, s.log)
 		}
 	}
 }
