@@ -1,6 +1,10 @@
 package config
 
-import "iter"
+import (
+	"iter"
+
+	"github.com/bulwark-edge/bulwark/internal/index"
+)
 
 // Config is one whole configuration, immutable after Load.
 type Config struct {
@@ -27,11 +31,12 @@ type Config struct {
 	Files []string
 }
 
-// Collection holds the entities of one kind.
+// Collection holds the entities of one kind. It never changes once it is part
+// of a Config; collections share what is the same in them.
 type Collection[T any] struct {
 	all   []*T
-	byID  map[ID]*T
-	byKey map[string]*T
+	byID  index.Map[*T] // by the id's bytes
+	byKey index.Map[*T]
 }
 
 // All returns the entities in the order they were declared in. The caller must
@@ -43,16 +48,14 @@ func (c *Collection[T]) Len() int { return len(c.all) }
 
 // Get returns the entity with an id.
 func (c *Collection[T]) Get(id ID) (*T, bool) {
-	e, ok := c.byID[id]
-	return e, ok
+	return c.byID.Get(string(id[:]))
 }
 
 // Lookup returns the entity with a lookup key: the name of a service, route,
 // upstream or SNI, the username of a consumer, the instance name of a plugin.
 // Targets and certificates have none.
 func (c *Collection[T]) Lookup(key string) (*T, bool) {
-	e, ok := c.byKey[key]
-	return e, ok
+	return c.byKey.Get(key)
 }
 
 // Keys yields the key of every entity, collection by collection.

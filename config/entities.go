@@ -60,7 +60,7 @@ type Route struct {
 	CreatedAt               Timestamp           `json:"created_at" min:"0" doc:"Unix time of creation, in seconds."`
 	UpdatedAt               Timestamp           `json:"updated_at" min:"0" doc:"Unix time of the last change, in seconds."`
 
-	parsed *expr.Expr // of Expression, if it came from a file
+	parsed *expr.Expr `derived:"true"` // of Expression, if it came from a file
 }
 
 // ParsedExpression returns the route's expression, compiled.
@@ -83,8 +83,8 @@ type Target struct {
 	CreatedAt Timestamp     `json:"created_at" min:"0" doc:"Unix time of creation, in seconds."`
 	UpdatedAt Timestamp     `json:"updated_at" min:"0" doc:"Unix time of the last change, in seconds."`
 
-	host string
-	port uint16
+	host string `derived:"true"`
+	port uint16 `derived:"true"`
 	refs schema.References
 }
 
@@ -124,6 +124,6 @@ type Plugin struct {
 	CreatedAt    Timestamp     `json:"created_at" min:"0" doc:"Unix time of creation, in seconds."`
 	UpdatedAt    Timestamp     `json:"updated_at" min:"0" doc:"Unix time of the last change, in seconds."`
 
-	kind *schema.Type // describes Config, which points to its struct
+	kind *schema.Type `derived:"true"` // describes Config, which points to its struct
 	refs schema.References
 }

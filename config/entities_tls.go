@@ -22,7 +22,7 @@ type Certificate struct {
 	CreatedAt Timestamp     `json:"created_at" min:"0" doc:"Unix time of creation, in seconds."`
 	UpdatedAt Timestamp     `json:"updated_at" min:"0" doc:"Unix time of the last change, in seconds."`
 
-	pairs []tls.Certificate
+	pairs []tls.Certificate `derived:"true"`
 	refs  schema.References
 }
 
@@ -54,7 +54,7 @@ type CACertificate struct {
 	CreatedAt  Timestamp `json:"created_at" min:"0" doc:"Unix time of creation, in seconds."`
 	UpdatedAt  Timestamp `json:"updated_at" min:"0" doc:"Unix time of the last change, in seconds."`
 
-	parsed *x509.Certificate
+	parsed *x509.Certificate `derived:"true"`
 	refs   schema.References
 }
 

@@ -17,6 +17,31 @@ var (
 	caCertificateType = schema.Of[CACertificate]()
 )
 
+// typeOf returns the description of an entity.
+func typeOf[T any]() *schema.Type {
+	switch any((*T)(nil)).(type) {
+	case *Service:
+		return serviceType
+	case *Route:
+		return routeType
+	case *Upstream:
+		return upstreamType
+	case *Target:
+		return targetType
+	case *Consumer:
+		return consumerType
+	case *Plugin:
+		return pluginType
+	case *Certificate:
+		return certificateType
+	case *SNI:
+		return sniType
+	case *CACertificate:
+		return caCertificateType
+	}
+	panic("BUG: description of a type that is no entity")
+}
+
 // entity is what the loader asks of every entity.
 type entity interface {
 	// identity returns where the id is kept and the lookup key, if any.
@@ -33,6 +58,7 @@ type kind struct {
 	children map[string]string // nested collections, and the child's field that names the parent
 	add      func(entity)      // in declaration order
 	index    func(entity)      // by id and key, once both are known to be unique
+	indexed  func()            // lets what was indexed be found
 }
 
 // entityKinds returns the collections of c, empty.
@@ -54,18 +80,14 @@ func put[T any, P interface {
 	*T
 	entity
 }](m map[string]*kind, c *Collection[T], t *schema.Type, keyField string, children map[string]string) {
-	c.byID = make(map[ID]*T)
-	c.byKey = make(map[string]*T)
 	name := kindOf[T]()
+	var edits indexEdits[T, P]
 	m[name] = &kind{
 		name: name, typ: t, keyField: keyField, children: children,
-		add: func(e entity) { c.all = append(c.all, (*T)(e.(P))) },
-		index: func(e entity) {
-			id, key := e.identity()
-			c.byID[*id] = (*T)(e.(P))
-			if key != "" {
-				c.byKey[key] = (*T)(e.(P))
-			}
+		add:   func(e entity) { c.all = append(c.all, (*T)(e.(P))) },
+		index: func(e entity) { edits.replace(nil, (*T)(e.(P))) },
+		indexed: func() {
+			c.byID, c.byKey = c.byID.With(edits.ids), c.byKey.With(edits.keys)
 		},
 	}
 }

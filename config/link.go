@@ -16,6 +16,9 @@ func (l *loader) link() {
 			d.kind.index(d.entity)
 		}
 	}
+	for _, k := range l.types {
+		k.indexed()
+	}
 	for _, d := range l.declared {
 		for _, p := range d.pending {
 			l.resolve(d.parent, d.kind.name, p)
@@ -103,7 +106,7 @@ func keyed[T any, P interface {
 	*T
 	entity
 }](c *Collection[T], key string) (ID, bool) {
-	e, ok := c.byKey[key]
+	e, ok := c.Lookup(key)
 	if !ok {
 		return ID{}, false
 	}

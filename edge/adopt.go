@@ -8,13 +8,6 @@ import (
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
-// compiledRoute is a route of a snapshot, with what a later snapshot needs to
-// adopt it.
-type compiledRoute struct {
-	*l7.Route
-	plan *sharedPlan
-}
-
 // compiledService is a service of a snapshot, with what a later snapshot needs
 // to adopt it.
 type compiledService struct {
@@ -86,6 +79,20 @@ func (t *touched) host(c *config.Config, upstream config.ID) {
 	}
 }
 
+// balancing reports whether a service, or an upstream and how it is checked, may
+// have to be compiled anew. On nil everything must.
+func (t *touched) balancing() bool {
+	if t == nil || t.trust || len(t.hosts) > 0 {
+		return true
+	}
+	for key := range t.entities {
+		if key.Kind == config.KindService || key.Kind == config.KindUpstream || key.Kind == config.KindTarget {
+			return true
+		}
+	}
+	return false
+}
+
 // service reports whether a service must be compiled anew. On nil everything
 // must.
 func (t *touched) service(e *config.Service) bool {
@@ -94,7 +101,7 @@ func (t *touched) service(e *config.Service) bool {
 }
 
 // route reports whether a route must be compiled anew, apart from its service
-// and its plan.
+// and its plan. On nil everything must.
 func (t *touched) route(e *config.Route) bool {
 	return t == nil || t.entities[config.Key{Kind: config.KindRoute, ID: e.ID}]
 }
@@ -119,54 +126,93 @@ func (c *compiler) adoptService(e *config.Service) bool {
 	return true
 }
 
-// adoptRoute takes over a route of the old snapshot if it is still right.
-func (c *compiler) adoptRoute(e *config.Route, service *l7.Service, old map[config.ID]compiledRoute) bool {
-	if c.touched.route(e) {
+// adoptBalancing takes over all services, and all upstreams with their checks,
+// if nothing may have changed in them.
+func (c *compiler) adoptBalancing() bool {
+	if c.touched.balancing() {
 		return false
 	}
-	r, ok := old[e.ID]
-	if !ok || r.Entity != e || r.Service != service {
+	c.snap.services, c.snap.balancers = c.prev.services, c.prev.balancers
+	c.snap.groups, c.snap.checks = c.prev.groups, c.prev.checks
+	return true
+}
+
+// adoptRoute takes over a route of the old snapshot if it is still right.
+func (c *compiler) adoptRoute(e *config.Route, service *l7.Service, old *oldRoutes) bool {
+	r := old.find(e)
+	if r == nil || r.Service != service {
 		return false
 	}
 	if c.touched.plan(e) {
-		if c.plans.forRoute(e) != r.plan {
+		if c.plans.forRoute(e).Plan != r.Plan {
 			return false
 		}
 	} else {
-		c.plans.keep(r.plan)
+		c.plans.keep(r.Plan)
 	}
 	c.snap.routes = append(c.snap.routes, r)
 	return true
 }
 
-// oldRoutes returns the routes of the old snapshot by id, none if everything is
-// to be compiled anew.
-func (c *compiler) oldRoutes() map[config.ID]compiledRoute {
-	if c.touched == nil {
-		return nil
-	}
-	old := make(map[config.ID]compiledRoute, len(c.prev.routes))
-	for _, r := range c.prev.routes {
-		old[r.Entity.ID] = r
-	}
-	return old
+// oldRoutes finds the routes of the old snapshot. Mostly they are asked for in
+// their own order.
+type oldRoutes struct {
+	touched *touched
+	left    []*l7.Route               // those behind the last one that was found
+	byID    map[config.ID][]*l7.Route // each with what is behind it; nil until one is asked for out of order
+	all     []*l7.Route
 }
 
-// buildRouter makes the router of the snapshot's routes, or adopts the old one
-// if they are the same in the same order. It returns the routes.
-func (c *compiler) buildRouter() (routes []*l7.Route, err error) {
-	routes = make([]*l7.Route, len(c.snap.routes))
-	same := c.touched != nil && len(routes) == len(c.prev.routes)
-	for i, r := range c.snap.routes {
-		routes[i] = r.Route
-		same = same && r.Route == c.prev.routes[i].Route
+// oldRoutes returns the routes of the old snapshot, none if everything is to be
+// compiled anew.
+func (c *compiler) oldRoutes() *oldRoutes {
+	if c.touched == nil {
+		return new(oldRoutes)
 	}
-	if same {
-		c.snap.router = c.prev.router
-		return routes, nil
+	return &oldRoutes{touched: c.touched, left: c.prev.routes, all: c.prev.routes}
+}
+
+// find returns the route of an entity, nil if the old snapshot has none of it
+// as it is now.
+func (o *oldRoutes) find(e *config.Route) *l7.Route {
+	if len(o.left) > 0 && o.left[0].Entity == e {
+		r := o.left[0]
+		o.left = o.left[1:]
+		return r
 	}
-	c.snap.router, err = l7.NewFlavoredRouter(c.cfg.Node.Flavor, routes)
-	return routes, err
+	if o.touched.route(e) {
+		return nil
+	}
+	for len(o.left) > 0 && o.touched.route(o.left[0].Entity) {
+		o.left = o.left[1:] // changed, or gone
+	}
+	if len(o.left) == 0 || o.left[0].Entity != e {
+		if o.byID == nil {
+			o.byID = make(map[config.ID][]*l7.Route, len(o.all))
+			for i, r := range o.all {
+				o.byID[r.Entity.ID] = o.all[i:]
+			}
+		}
+		found := o.byID[e.ID]
+		if len(found) == 0 || found[0].Entity != e {
+			return nil
+		}
+		o.left = found
+	}
+	r := o.left[0]
+	o.left = o.left[1:]
+	return r
+}
+
+// buildRouter makes the router of the snapshot's routes: of the old one and of
+// what differs, unless everything is compiled anew.
+func (c *compiler) buildRouter() (err error) {
+	if c.touched == nil {
+		c.snap.router, err = l7.NewFlavoredRouter(c.cfg.Node.Flavor, c.snap.routes)
+	} else {
+		c.snap.router, err = c.prev.router.With(c.snap.routes)
+	}
+	return err
 }
 
 // targetsOf returns the targets of every upstream.

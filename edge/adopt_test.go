@@ -195,7 +195,7 @@ func TestAdoptRandom(t *testing.T) {
 			}
 			checkShared(t, part)
 			for _, r := range part.routes {
-				if slices.ContainsFunc(prev.routes, func(o compiledRoute) bool { return o.Route == r.Route }) {
+				if slices.ContainsFunc(prev.routes, func(o *l7.Route) bool { return o == r }) {
 					adopted++
 				}
 			}
@@ -241,7 +241,7 @@ func describe(s *Snapshot, seed uint64) described {
 	}
 	for _, r := range s.routes {
 		for _, c := range s.Config.Consumers.All() {
-			d.Consumers = append(d.Consumers, r.Entity.Name+" "+c.Username+": "+describePlan(s, pipeline.ConsumerPlan(r.Route, c)))
+			d.Consumers = append(d.Consumers, r.Entity.Name+" "+c.Username+": "+describePlan(s, pipeline.ConsumerPlan(r, c)))
 		}
 	}
 	return d

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/config/schema"
+	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/plugins"
 	"github.com/bulwark-edge/bulwark/plugins/catalog"
 	"github.com/bulwark-edge/bulwark/tls/certs"
@@ -98,8 +99,8 @@ func fresh(prev, next *Snapshot) []string {
 		}
 	}
 	for _, r := range next.routes {
-		i := slices.IndexFunc(prev.routes, func(o compiledRoute) bool { return o.Entity.Name == r.Entity.Name })
-		add(i < 0 || prev.routes[i].Route != r.Route, "route %s", r.Entity.Name)
+		i := slices.IndexFunc(prev.routes, func(o *l7.Route) bool { return o.Entity.Name == r.Entity.Name })
+		add(i < 0 || prev.routes[i] != r, "route %s", r.Entity.Name)
 		add(i >= 0 && prev.routes[i].Plan != r.Plan, "plan %s", r.Entity.Name)
 	}
 	for id, s := range next.services {
@@ -210,7 +211,7 @@ plugins: [{name: request-termination, config: {status_code: 503}}]
 		t.Errorf("compiled anew (-want +got):\n%s", diff)
 	}
 	for _, r := range next.routes {
-		p := next.site("http").RoutePlan(r.Route)
+		p := next.site("http").RoutePlan(r)
 		if p == nil || len(p.Request) != 2 || p.Request[0].Kind != "correlation-id" || p.Request[1].Kind != "request-termination" {
 			t.Errorf("route %q runs %+v on the listener", r.Entity.Name, p)
 		}

@@ -49,12 +49,10 @@ func Compile(cfg *config.Config, changed []config.Key, prev *Snapshot, env Env) 
 		prev = new(Snapshot)
 	}
 	c := &compiler{env: env, cfg: cfg, prev: prev, touched: touch(cfg, changed, prev.Config), snap: &Snapshot{
-		Config:    cfg,
-		sites:     make(map[string]*site),
-		plugins:   make(map[config.ID]*placed, cfg.Plugins.Len()),
-		services:  make(map[config.ID]compiledService, cfg.Services.Len()),
-		routes:    make([]compiledRoute, 0, cfg.Routes.Len()),
-		balancers: make(map[string]*upstream.Balancer),
+		Config:  cfg,
+		sites:   make(map[string]*site),
+		plugins: make(map[config.ID]*placed, cfg.Plugins.Len()),
+		routes:  make([]*l7.Route, 0, cfg.Routes.Len()),
 	}}
 	if err := c.compile(); err != nil {
 		c.snap.discard()
@@ -80,17 +78,18 @@ func (c *compiler) compile() error {
 		return err
 	}
 	c.plans = newPlanner(c.env.Kinds, c.snap.plugins, c.prev.plans)
-	c.buildServices()
-	if err := c.buildGroups(); err != nil {
-		return err
+	if !c.adoptBalancing() {
+		c.buildServices()
+		if err := c.buildGroups(); err != nil {
+			return err
+		}
 	}
 	c.buildRoutes()
 	c.snap.plans = c.plans.done()
-	routes, err := c.buildRouter()
-	if err != nil {
+	if err := c.buildRouter(); err != nil {
 		return fmt.Errorf("building the router: %w", err)
 	}
-	return c.buildSites(c.snap.router, routes)
+	return c.buildSites(c.snap.router, c.snap.routes)
 }
 
 // openAccessLog opens the access log, or goes on with the one that is open.
@@ -113,6 +112,8 @@ func (c *compiler) openAccessLog() error {
 
 // buildServices compiles the enabled services, or adopts them.
 func (c *compiler) buildServices() {
+	c.snap.services = make(map[config.ID]compiledService, c.cfg.Services.Len())
+	c.snap.balancers = make(map[string]*upstream.Balancer)
 	targets := targetsOf(c.cfg)
 	for _, e := range c.cfg.Services.All() {
 		if e.Enabled && !c.adoptService(e) {
@@ -177,19 +178,23 @@ func (c *compiler) identity(e *config.Service, clientCert config.ID) upstream.Id
 // adopts them.
 func (c *compiler) buildRoutes() {
 	old := c.oldRoutes()
+	var id config.ID // that service is of: neighbours mostly have the same
+	var service *l7.Service
 	for _, e := range c.cfg.Routes.All() {
-		service := c.snap.services[e.Service.ID].Service
-		if service == nil && !e.Service.IsZero() || c.adoptRoute(e, service, old) {
+		if e.Service.ID != id {
+			id = e.Service.ID
+			service = c.snap.services[id].Service
+		}
+		if service == nil && !id.IsZero() || c.adoptRoute(e, service, old) {
 			continue
 		}
-		plan := c.plans.forRoute(e)
-		c.snap.routes = append(c.snap.routes, compiledRoute{&l7.Route{
+		c.snap.routes = append(c.snap.routes, &l7.Route{
 			Entity:  e,
 			Service: service,
-			Plan:    plan.Plan,
+			Plan:    c.plans.forRoute(e).Plan,
 			HTTP:    slices.Contains(e.Protocols, config.HTTP),
 			HTTPS:   slices.Contains(e.Protocols, config.HTTPS),
-		}, plan})
+		})
 	}
 }
 

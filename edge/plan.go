@@ -29,6 +29,7 @@ type planner struct {
 	global    *sharedPlan
 	plans     map[string]*sharedPlan // those in use, by key
 	old       map[string]*sharedPlan // those of the old snapshot
+	kept      map[*l7.Plan]bool      // of them, those in use
 
 	mu    sync.Mutex                // guards cache
 	cache map[[2]config.ID]*l7.Plan // by route and consumer
@@ -45,6 +46,7 @@ func newPlanner(kinds []plugins.Kind, built map[config.ID]*placed, old map[strin
 		consumers: make(map[config.ID]bool),
 		plans:     make(map[string]*sharedPlan),
 		old:       old,
+		kept:      make(map[*l7.Plan]bool),
 		cache:     make(map[[2]config.ID]*l7.Plan),
 	}
 	for _, in := range built {
@@ -90,15 +92,20 @@ func (p *planner) share(instances []*instance) *sharedPlan {
 }
 
 // keep counts a plan of the old snapshot among those in use.
-func (p *planner) keep(s *sharedPlan) {
-	if s != p.global {
-		p.plans[s.key] = s
+func (p *planner) keep(plan *l7.Plan) {
+	if plan != p.global.Plan {
+		p.kept[plan] = true
 	}
 }
 
 // done lets go of the old snapshot's plans and returns those in use.
 func (p *planner) done() map[string]*sharedPlan {
-	p.old = nil
+	for key, s := range p.old {
+		if p.kept[s.Plan] {
+			p.plans[key] = s
+		}
+	}
+	p.old, p.kept = nil, nil
 	return p.plans
 }
 

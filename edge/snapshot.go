@@ -23,7 +23,7 @@ type Snapshot struct {
 	specs     []listeners.Spec
 	plugins   map[config.ID]*placed         // the enabled ones
 	services  map[config.ID]compiledService // the enabled ones
-	routes    []compiledRoute               // those that are routed to, in the order of their declaration
+	routes    []*l7.Route                   // those that are routed to, in the order of their declaration
 	router    *l7.Router
 	plans     map[string]*sharedPlan
 	balancers map[string]*upstream.Balancer

@@ -3,8 +3,6 @@ package l7
 import (
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"strings"
 
 	"github.com/bulwark-edge/bulwark/config"
@@ -71,25 +69,26 @@ func (m *Match) addCaptures(groups []string, loc []int, text string) {
 // traditional_compatible and expressions do. It is immutable and safe for
 // concurrent use.
 //
-// Every route becomes one or more candidates, sorted by preference (see
-// ruleCompiler.sorted); a candidate's index is its rank, and the lowest rank whose
-// conditions all hold is the match. Candidates are found by host, through a
-// map, and then by path, through a radix tree that holds each candidate at its
-// prefix, or, if its path is a regular expression, at the expression's literal
-// beginning. So a look-up only ever meets candidates whose host and prefix
-// hold; it walks from the longest prefix up, and stops as soon as nothing
-// above can beat what it has. An expression stands at what it implies of host
-// and path; one that implies nothing is met by every request.
+// Every route becomes one or more candidates, of which the most preferred one
+// whose conditions all hold is the match (see candidate.compare). Candidates
+// are found by host, through a map, and then by path, through a radix tree that
+// holds each candidate at its prefix, or, if its path is a regular expression,
+// at the expression's literal beginning. So a look-up only ever meets
+// candidates whose host and prefix hold; it goes to the longest prefix and asks
+// on the way back, and those that cannot beat what it has are not asked. An
+// expression stands at what it implies of host and path; one that implies
+// nothing is met by every request.
 //
 // protocols take no part: an https-only route is found by a plain http request
 // too, and the pipeline sends the client to https. Only the flavour expressions
 // keeps TLS connections from a route for http alone.
 type Router struct {
-	candidates []candidate
-	trees      pathTrees
-	hosts      hostIndex
-
-	expressions bool // some candidate has one
+	flavor      config.RouterFlavor
+	routes      []*Route // in the order of their declaration
+	places      []uint64 // of the routes: candidate.declared
+	patterns    *patternCache
+	expressions int // number of routes with one
+	hosts       hostIndex
 }
 
 // NewRouter compiles routes by the default flavour.
@@ -98,42 +97,57 @@ func NewRouter(routes []*Route) (*Router, error) {
 }
 
 // NewFlavoredRouter compiles routes, which are in the order of their
-// declaration. Its error names every route that cannot be compiled.
+// declaration; the slice is the router's from then on. Its error names every
+// route that cannot be compiled.
 func NewFlavoredRouter(flavor config.RouterFlavor, routes []*Route) (*Router, error) {
-	rc := ruleCompiler{flavor: flavor, rules: make([]rule, 0, len(routes)), patterns: map[string]*pathPattern{}}
-	var errs []error
-	for i, route := range routes {
-		if err := rc.add(route, i); err != nil {
-			errs = append(errs, fmt.Errorf("compiling route %q: %w", routeLabel(route), err))
-		}
+	return newRouter(flavor, routes, new(patternCache))
+}
+
+// newRouter compiles every route.
+func newRouter(flavor config.RouterFlavor, routes []*Route, patterns *patternCache) (*Router, error) {
+	r := &Router{flavor: flavor, routes: routes, places: make([]uint64, len(routes)), patterns: patterns}
+	added := make([]int, len(routes))
+	for i := range routes {
+		r.places[i], added[i] = uint64(i+1)*placeGap, i
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	if err := r.edit(added, nil); err != nil {
+		return nil, err
 	}
-	rules := rc.sorted()
-	count := 0
-	for i := range rules {
-		count += len(rules[i].candidates)
-	}
-	r := &Router{expressions: rc.expressions, candidates: make([]candidate, 0, count)}
-	for i := range rules {
-		rules[i].rank = int32(len(r.candidates))
-		r.candidates = append(r.candidates, rules[i].candidates...)
-	}
-	r.hosts = buildHosts(rules, &r.trees)
-	r.trees.nodes, r.trees.items = slices.Clone(r.trees.nodes), slices.Clone(r.trees.items) // without the room they grew with
 	return r, nil
 }
 
-// noRank is worse than every candidate's rank.
-const noRank int32 = math.MaxInt32
+// edit makes the routes at the places that are added found, and those that are
+// gone not.
+func (r *Router) edit(added []int, gone []*Route) error {
+	rc := ruleCompiler{flavor: r.flavor, patterns: r.patterns, rules: make([]rule, 0, len(added)+len(gone))}
+	var errs []error
+	add := func(route *Route, place uint64, gone bool) {
+		if err := rc.add(route, place, gone); err != nil {
+			errs = append(errs, fmt.Errorf("compiling route %q: %w", routeLabel(route), err))
+		}
+	}
+	for _, route := range gone {
+		add(route, 0, true)
+		if route.Entity.Expression != "" {
+			r.expressions--
+		}
+	}
+	for _, i := range added {
+		add(r.routes[i], r.places[i], false)
+		if r.routes[i].Entity.Expression != "" {
+			r.expressions++
+		}
+	}
+	r.hosts = r.hosts.edited(rc.rules)
+	return errors.Join(errs...)
+}
 
 // Match finds the route of q. It returns false, and an empty m, if there is
 // none. It does not allocate unless the route's path is a regular expression,
 // or an expression must rewrite what it compares (see expr.Expr.Eval).
 func (r *Router) Match(q *Query, m *Match) bool {
 	m.Reset()
-	if !r.expressions {
+	if r.expressions == 0 {
 		return r.match(q, nil, m)
 	}
 	f := q.fields()
@@ -142,18 +156,18 @@ func (r *Router) Match(q *Query, m *Match) bool {
 
 // match is Match. f is q as expressions see it, nil if there are none.
 func (r *Router) match(q *Query, f *expr.Fields, m *Match) bool {
-	best := noRank
+	var best *candidate
 	h := &r.hosts
-	if t, ok := h.exact[q.Host]; ok {
-		best = r.search(t, q, f, best)
+	if t, ok := h.exact.Get(q.Host); ok {
+		best = t.search(q.Path, q, f, best)
 	}
 	for i, n := len(q.Host), 0; h.suffixes.may(n + 1); {
 		if i = strings.LastIndexByte(q.Host[:i], '.'); i < 0 {
 			break
 		}
 		n++
-		if t, ok := h.suffixes.get(n, q.Host[i:]); ok {
-			best = r.search(t, q, f, best)
+		if t := h.suffixes.get(n, q.Host[i:]); t != nil {
+			best = t.search(q.Path, q, f, best)
 		}
 	}
 	for i, n := 0, 0; h.prefixes.may(n + 1); {
@@ -163,39 +177,16 @@ func (r *Router) match(q *Query, f *expr.Fields, m *Match) bool {
 		}
 		n++
 		i += dot + 1
-		if t, ok := h.prefixes.get(n, q.Host[:i]); ok {
-			best = r.search(t, q, f, best)
+		if t := h.prefixes.get(n, q.Host[:i]); t != nil {
+			best = t.search(q.Path, q, f, best)
 		}
 	}
-	if best = r.search(h.anyHost, q, f, best); best == noRank {
+	if h.anyHost != nil {
+		best = h.anyHost.search(q.Path, q, f, best)
+	}
+	if best == nil {
 		return false
 	}
-	r.candidates[best].fill(m, q.Path, f)
+	best.fill(m, q.Path, f)
 	return true
-}
-
-// search returns the lowest rank below best of a candidate in the tree that
-// matches q, or best.
-func (r *Router) search(t pathTree, q *Query, f *expr.Fields, best int32) int32 {
-	if t.lowest >= best {
-		return best
-	}
-	trees := &r.trees
-	for at := trees.deepest(t.root, q.Path); at >= 0; {
-		n := &trees.nodes[at]
-		if n.lowest >= best {
-			break
-		}
-		for _, it := range trees.items[n.items:n.itemsEnd] {
-			if it.rank >= best {
-				break
-			}
-			if (it.port == anyPort || it.port == int32(q.Port)) && r.candidates[it.rank].accepts(q, f) {
-				best = it.rank
-				break
-			}
-		}
-		at = n.up
-	}
-	return best
 }

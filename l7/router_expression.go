@@ -14,29 +14,24 @@ import (
 // those of all routes with match fields, as in Kong.
 const expressionBits uint64 = 0xff << 56
 
-// addExpression compiles a route with an expression. What the expression
+// addExpression compiles a route with an expression, of which r has what all
+// routes have. What the expression
 // implies of host and path is where the route is found; the expression itself
 // is asked at the end, whole.
-func (rc *ruleCompiler) addExpression(route *Route, declared int) error {
-	e := route.Entity
+func (rc *ruleCompiler) addExpression(e *config.Route, r rule) error {
 	text, err := e.ParsedExpression()
 	if err != nil {
 		return fmt.Errorf("parsing the expression: %w", err)
 	}
-	rc.expressions = true
-	r := rule{
-		priority: expressionBits | uint64(e.Priority),
-		created:  float64(e.CreatedAt),
-		declared: declared,
-		hosts:    expressionHosts(text.Hosts()),
-	}
-	when := &conditions{expression: text, plainOnly: rc.plainOnly(e)}
+	r.priority = expressionBits | uint64(e.Priority)
+	r.when = &conditions{expression: text, plainOnly: rc.plainOnly(e)}
+	r.hosts = expressionHosts(text.Hosts())
 	prefixes := text.PathPrefixes()
 	if len(prefixes) == 0 {
 		prefixes = []string{""}
 	}
 	for _, prefix := range prefixes {
-		r.candidates = append(r.candidates, candidate{route: route, prefix: prefix, when: when})
+		r.paths = append(r.paths, rulePath{prefix: prefix})
 	}
 	rc.rules = append(rc.rules, r)
 	return nil
@@ -54,7 +49,6 @@ func (rc *ruleCompiler) plainOnly(e *config.Route) bool {
 // expressionHosts returns the patterns under which a route is found whose host
 // is one of those given. A beginning or an end is rounded down to whole labels.
 func expressionHosts(hosts []expr.Host) []hostPattern {
-	anyHost := []hostPattern{{kind: hostAny, port: anyPort}}
 	if len(hosts) == 0 {
 		return anyHost
 	}

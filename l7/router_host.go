@@ -4,8 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bulwark-edge/bulwark/internal/index"
 )
 
 // hostKind is the form of a host pattern.
@@ -58,19 +61,20 @@ func parseHost(s string) (hostPattern, error) {
 var errHostForm = errors.New(`expected a name, "*.name" or "name.*", with an optional port`)
 
 // hostIndex leads from a request's host to the path trees of the routes that
-// may be meant.
+// may be meant. It is immutable; those of several routers share what is the
+// same.
 type hostIndex struct {
-	exact    map[string]pathTree
+	exact    index.Map[*pathNode]
 	suffixes wildcardIndex
 	prefixes wildcardIndex
-	anyHost  pathTree // the routes without hosts
+	anyHost  *pathNode // the routes without hosts
 }
 
 // wildcardIndex holds the trees of the wildcard hosts that have their star at
 // the same end. A key is the fixed part with its dot at the star.
 type wildcardIndex struct {
-	trees map[string]pathTree
-	dots  uint64 // bit n is set if there is a key with n dots, or more for the last bit
+	trees index.Map[*pathNode]
+	dots  uint64 // bit n is set if there is, or was, a key with n dots, or more for the last bit
 }
 
 // mostDots is the number of dots from which on wildcardIndex does not tell
@@ -80,21 +84,31 @@ const mostDots = 63
 // may reports whether there may be a key with n or more dots.
 func (w *wildcardIndex) may(n int) bool { return w.dots>>min(n, mostDots) != 0 }
 
-func (w *wildcardIndex) get(n int, key string) (pathTree, bool) {
+// get returns the tree of a key with n dots, nil if there is none.
+func (w *wildcardIndex) get(n int, key string) *pathNode {
 	if w.dots>>min(n, mostDots)&1 == 0 {
-		return pathTree{}, false
+		return nil
 	}
-	t, ok := w.trees[key]
-	return t, ok
+	t, _ := w.trees.Get(key)
+	return t
 }
 
-func (w *wildcardIndex) put(key string, t pathTree) {
-	if w.trees == nil {
-		w.trees = map[string]pathTree{}
+// with returns the index with some trees changed.
+func (w wildcardIndex) with(changes []treeChange) wildcardIndex {
+	w.trees = w.trees.With(changes)
+	if w.trees.Len() == 0 {
+		return wildcardIndex{}
 	}
-	w.trees[key] = t
-	w.dots |= 1 << min(strings.Count(key, "."), mostDots)
+	for i := range changes {
+		if !changes[i].Gone {
+			w.dots |= 1 << min(strings.Count(changes[i].Key, "."), mostDots)
+		}
+	}
+	return w
 }
+
+// treeChange is a host and its new tree.
+type treeChange = index.Change[*pathNode]
 
 // hostKey is a host pattern without its port.
 type hostKey struct {
@@ -102,74 +116,87 @@ type hostKey struct {
 	text string
 }
 
+// tree returns the tree of a host, nil if there is none.
+func (h *hostIndex) tree(key hostKey) (t *pathNode) {
+	switch key.kind {
+	case hostAny:
+		t = h.anyHost
+	case hostExact:
+		t, _ = h.exact.Get(key.text)
+	case hostSuffix:
+		t, _ = h.suffixes.trees.Get(key.text)
+	case hostPrefix:
+		t, _ = h.prefixes.trees.Get(key.text)
+	}
+	return t
+}
+
 // hostRule is a rule under one host.
 type hostRule struct {
-	rule int32 // index into the sorted rules
+	rule int32 // index into the rules
 	port int32
 }
 
-// buildHosts makes the index and the path trees of sorted rules. Hosts with
-// the same rules share a tree.
-func buildHosts(rules []rule, trees *pathTrees) hostIndex {
-	byHost := map[hostKey][]hostRule{{kind: hostAny}: nil}
-	order := []hostKey{{kind: hostAny}} // so that the same rules make the same router
+// edited returns the index with rules added and taken away. Hosts that had the
+// same tree, or none, and now get the same rules, have the same tree again.
+func (h hostIndex) edited(rules []rule) hostIndex {
+	byHost := map[hostKey][]hostRule{}
 	for i := range rules {
 		for _, p := range rules[i].hosts {
 			key := hostKey{p.kind, p.text}
-			list, known := byHost[key]
-			if !known {
-				order = append(order, key)
-			}
-			byHost[key] = append(list, hostRule{int32(i), p.port})
+			byHost[key] = append(byHost[key], hostRule{int32(i), p.port})
 		}
 	}
-	index := hostIndex{exact: make(map[string]pathTree, len(order))}
-	shared := treeSharer{rules: rules, trees: trees, known: map[string]pathTree{}}
-	for _, key := range order {
-		t := shared.tree(byHost[key])
-		switch key.kind {
-		case hostAny:
-			index.anyHost = t
-		case hostExact:
-			index.exact[key.text] = t
-		case hostSuffix:
-			index.suffixes.put(key.text, t)
-		case hostPrefix:
-			index.prefixes.put(key.text, t)
-		}
+	shared := treeSharer{rules: rules, known: map[sharedTree]*pathNode{}}
+	var changes [hostPrefix + 1][]treeChange
+	for key, list := range byHost {
+		t := shared.edited(h.tree(key), list)
+		changes[key.kind] = append(changes[key.kind], treeChange{Key: key.text, Value: t, Gone: t == nil})
 	}
-	return index
+	for _, c := range changes[hostAny] {
+		h.anyHost = c.Value
+	}
+	h.exact = h.exact.With(changes[hostExact])
+	h.suffixes = h.suffixes.with(changes[hostSuffix])
+	h.prefixes = h.prefixes.with(changes[hostPrefix])
+	return h
 }
 
-// treeSharer builds each distinct tree once.
+// treeSharer edits each tree once for each distinct list of rules.
 type treeSharer struct {
 	rules   []rule
-	trees   *pathTrees
-	known   map[string]pathTree // by the list of rules, spelled as bytes
+	known   map[sharedTree]*pathNode
 	key     []byte
 	entries []pathEntry
 }
 
-func (s *treeSharer) tree(list []hostRule) pathTree {
-	if len(list) == 0 {
-		return pathTree{lowest: noRank}
-	}
-	s.key = s.key[:0]
+// sharedTree is a tree and the rules to change it by, spelled as bytes.
+type sharedTree struct {
+	before *pathNode
+	rules  string
+}
+
+func (s *treeSharer) edited(t *pathNode, list []hostRule) *pathNode {
+	s.key, s.entries = s.key[:0], s.entries[:0]
 	for _, at := range list {
 		s.key = binary.LittleEndian.AppendUint32(s.key, uint32(at.rule))
 		s.key = binary.LittleEndian.AppendUint32(s.key, uint32(at.port))
 	}
-	if t, ok := s.known[string(s.key)]; ok {
+	key := sharedTree{t, string(s.key)}
+	if t, ok := s.known[key]; ok {
 		return t
 	}
-	s.entries = s.entries[:0]
 	for _, at := range list {
 		r := &s.rules[at.rule]
-		for i := range r.candidates {
-			s.entries = append(s.entries, pathEntry{r.candidates[i].prefix, pathItem{r.rank + int32(i), at.port}})
+		for i := range r.paths {
+			s.entries = append(s.entries, pathEntry{r.paths[i].prefix, r, int32(i), at.port})
 		}
 	}
-	t := s.trees.add(s.entries)
-	s.known[string(s.key)] = t
-	return t
+	slices.SortFunc(s.entries, func(a, b pathEntry) int { return a.compare(&b) })
+	var changed *pathNode
+	if e, ok := t.edited(s.entries, 0); ok {
+		changed = &e
+	}
+	s.known[key] = changed
+	return changed
 }

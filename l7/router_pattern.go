@@ -1,10 +1,13 @@
 package l7
 
 import (
+	"maps"
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"sync"
 	"unicode/utf8"
+	"weak"
 )
 
 // pathPattern is the regular expression of a path.
@@ -12,6 +15,38 @@ type pathPattern struct {
 	re     *regexp.Regexp
 	prefix string   // what every path it matches begins with
 	groups []string // the name of each group, "" if it has none; the whole match comes first
+}
+
+// patternCache holds the expressions of the routers that stem from one another,
+// so that a text is compiled once, and kept once. It keeps none alive.
+type patternCache struct {
+	mu     sync.Mutex
+	byText map[string]weak.Pointer[pathPattern]
+	most   int // number of texts at which those are forgotten that nobody uses
+}
+
+// fewPatterns is the least number of texts to look for unused ones.
+const fewPatterns = 64
+
+func (c *patternCache) get(text string) (*pathPattern, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.byText[text].Value(); p != nil {
+		return p, nil
+	}
+	p, err := newPathPattern(text)
+	if err != nil {
+		return nil, err
+	}
+	if c.byText == nil {
+		c.byText = map[string]weak.Pointer[pathPattern]{}
+	}
+	c.byText[text] = weak.Make(p)
+	if len(c.byText) > c.most {
+		maps.DeleteFunc(c.byText, func(_ string, p weak.Pointer[pathPattern]) bool { return p.Value() == nil })
+		c.most = max(2*len(c.byText), fewPatterns)
+	}
+	return p, nil
 }
 
 // newPathPattern compiles a path's expression. It matches at the beginning of

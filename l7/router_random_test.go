@@ -207,26 +207,30 @@ func one[T any](rnd *rand.Rand, set []T) T { return set[rnd.IntN(len(set))] }
 func randomRoutes(rnd *rand.Rand) []config.Route {
 	routes := make([]config.Route, 1+rnd.IntN(24))
 	for i := range routes {
-		r := config.Route{
-			Name:          fmt.Sprint(i),
-			Methods:       some(rnd, randomMethods, 0.3, 2),
-			Hosts:         some(rnd, randomHosts, 0.6, 3),
-			Paths:         some(rnd, randomPaths, 0.7, 5),
-			SNIs:          some(rnd, randomSNIs, 0.15, 2),
-			RegexPriority: rnd.IntN(4) - 1,
-			CreatedAt:     config.Timestamp(rnd.IntN(3)),
-		}
-		for _, h := range randomHeader {
-			if v := some(rnd, h.values, 0.15, 2); v != nil {
-				if r.Headers == nil {
-					r.Headers = map[string][]string{}
-				}
-				r.Headers[h.name] = v
-			}
-		}
-		routes[i] = r
+		routes[i] = randomRoute(rnd, fmt.Sprint(i))
 	}
 	return routes
+}
+
+func randomRoute(rnd *rand.Rand, name string) config.Route {
+	r := config.Route{
+		Name:          name,
+		Methods:       some(rnd, randomMethods, 0.3, 2),
+		Hosts:         some(rnd, randomHosts, 0.6, 3),
+		Paths:         some(rnd, randomPaths, 0.7, 5),
+		SNIs:          some(rnd, randomSNIs, 0.15, 2),
+		RegexPriority: rnd.IntN(4) - 1,
+		CreatedAt:     config.Timestamp(rnd.IntN(3)),
+	}
+	for _, h := range randomHeader {
+		if v := some(rnd, h.values, 0.15, 2); v != nil {
+			if r.Headers == nil {
+				r.Headers = map[string][]string{}
+			}
+			r.Headers[h.name] = v
+		}
+	}
+	return r
 }
 
 func randomQuery(rnd *rand.Rand) *Query {

@@ -11,28 +11,44 @@ import (
 	"github.com/bulwark-edge/bulwark/config/expr"
 )
 
-// rule is a route, or a part of one: Kong splits a route whose paths differ in
-// length or kind, because the path's length is a part of the priority.
-type rule struct {
-	priority uint64
-	ported   bool // its hosts name a port
-	created  float64
-	declared int // place of the route in the declaration
-
-	hosts      []hostPattern // at least one, without repetition
-	candidates []candidate   // one for each path, in order
-	rank       int32         // of the first candidate, once sorted
-}
-
-// candidate is a rule with one of its paths.
+// candidate is a route with one of its paths: what a look-up meets. Which of
+// those that match is preferred depends on nothing but them, so candidates of
+// old and new routes live in one tree.
 type candidate struct {
 	route   *Route
-	prefix  string       // what the path begins with
-	pattern *pathPattern // what else must hold of it; nil for a plain prefix
+	pattern *pathPattern // what must hold of the path besides its prefix; nil for nothing
 	when    *conditions  // what else must hold of the request; nil for nothing
+
+	priority uint64
+	created  float64
+	declared uint64 // grows with the place of the route in the declaration
+	path     int32  // place among the paths of its rule
+	ported   bool   // its rule's hosts name a port
+
+	port   int32 // the request's must be this one, or anyPort
+	prefix int32 // length of what the path begins with
 }
 
-// accepts reports whether c matches q, whose host and prefix do.
+const anyPort int32 = -1
+
+// compare orders candidates by preference: priority, then hosts with a port
+// before hosts without, the older route, the one declared first, and its first
+// path. Kong leaves the order of equal priorities to the routes' ids; what
+// stands here is the order of its flavour traditional.
+func (c *candidate) compare(o *candidate) int {
+	if c.priority != o.priority {
+		return cmp.Compare(o.priority, c.priority)
+	}
+	if c.ported != o.ported {
+		if c.ported {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(c.created, o.created), cmp.Compare(c.declared, o.declared), cmp.Compare(c.path, o.path))
+}
+
+// accepts reports whether c matches q, whose host, port and prefix do.
 func (c *candidate) accepts(q *Query, f *expr.Fields) bool {
 	return (c.when == nil || c.when.hold(q, f)) && (c.pattern == nil || c.pattern.re.MatchString(q.Path))
 }
@@ -46,26 +62,44 @@ func (c *candidate) fill(m *Match, path string, f *expr.Fields) {
 	case c.when != nil && c.when.expression != nil:
 		fillExpression(m, c.when.expression, f)
 	default:
-		m.Matched = path[:len(c.prefix)]
+		m.Matched = path[:c.prefix]
 	}
+}
+
+// rule is a route, or a part of one: Kong splits a route whose paths differ in
+// length or kind, because the path's length is a part of the priority.
+type rule struct {
+	candidate               // what its candidates have in common
+	gone      bool          // the route is taken away
+	hosts     []hostPattern // at least one, without repetition
+	paths     []rulePath    // one for each candidate
+}
+
+// rulePath is a path of a rule.
+type rulePath struct {
+	prefix  string
+	pattern *pathPattern
 }
 
 // ruleCompiler turns routes into rules.
 type ruleCompiler struct {
-	flavor      config.RouterFlavor
-	rules       []rule
-	patterns    map[string]*pathPattern // by their text
-	expressions bool                    // some rule has one
+	flavor   config.RouterFlavor
+	patterns *patternCache
+	rules    []rule
 }
 
-// add compiles the route that stands at the given place of the declaration.
-func (rc *ruleCompiler) add(route *Route, declared int) error {
+// add compiles a route: one that comes, or one that goes.
+func (rc *ruleCompiler) add(route *Route, declared uint64, gone bool) error {
 	e := route.Entity
-	if e.Expression != "" {
-		return rc.addExpression(route, declared)
+	base := rule{
+		candidate: candidate{route: route, created: float64(e.CreatedAt), declared: declared},
+		gone:      gone,
 	}
-	when, err := newConditions(e.Methods, e.SNIs, e.Headers, rc.plainOnly(e))
-	if err != nil {
+	if e.Expression != "" {
+		return rc.addExpression(e, base)
+	}
+	var err error
+	if base.when, err = newConditions(e.Methods, e.SNIs, e.Headers, rc.plainOnly(e)); err != nil {
 		return err
 	}
 	hosts := make([]hostPattern, 0, len(e.Hosts))
@@ -79,23 +113,21 @@ func (rc *ruleCompiler) add(route *Route, declared int) error {
 		}
 	}
 	for _, paths := range groupPaths(e.Paths) {
-		r := rule{
-			priority: priority(attributes{
-				methods: len(e.Methods) > 0, snis: len(e.SNIs) > 0,
-				hosts: hosts, headers: len(e.Headers), path: paths[0], regexPriority: e.RegexPriority,
-			}),
-			created:  float64(e.CreatedAt),
-			declared: declared,
-		}
-		for _, path := range paths {
-			c := candidate{route: route, prefix: path, when: when}
+		r := base
+		r.priority = priority(attributes{
+			methods: len(e.Methods) > 0, snis: len(e.SNIs) > 0,
+			hosts: hosts, headers: len(e.Headers), path: paths[0], regexPriority: e.RegexPriority,
+		})
+		r.paths = make([]rulePath, len(paths))
+		for i, path := range paths {
+			p := &r.paths[i]
+			p.prefix = path
 			if isPattern(path) {
-				if c.pattern, err = rc.pattern(path[1:]); err != nil {
+				if p.pattern, err = rc.pattern(path[1:]); err != nil {
 					return err
 				}
-				c.prefix = c.pattern.prefix
+				p.prefix = p.pattern.prefix
 			}
-			r.candidates = append(r.candidates, c)
 		}
 		rc.addByPort(r, hosts)
 	}
@@ -105,7 +137,7 @@ func (rc *ruleCompiler) add(route *Route, declared int) error {
 // addByPort adds r, once for its hosts with a port and once for the others.
 func (rc *ruleCompiler) addByPort(r rule, hosts []hostPattern) {
 	if len(hosts) == 0 {
-		r.hosts = []hostPattern{{kind: hostAny, port: anyPort}}
+		r.hosts = anyHost
 		rc.rules = append(rc.rules, r)
 		return
 	}
@@ -127,36 +159,15 @@ func (rc *ruleCompiler) addByPort(r rule, hosts []hostPattern) {
 	}
 }
 
+// anyHost are the hosts of a rule without any.
+var anyHost = []hostPattern{{kind: hostAny, port: anyPort}}
+
 func (rc *ruleCompiler) pattern(text string) (*pathPattern, error) {
-	if p, ok := rc.patterns[text]; ok {
-		return p, nil
-	}
-	p, err := newPathPattern(text)
+	p, err := rc.patterns.get(text)
 	if err != nil {
 		return nil, fmt.Errorf("compiling path %q: %w", "~"+text, err)
 	}
-	rc.patterns[text] = p
 	return p, nil
-}
-
-// sorted returns the rules by preference: priority, then hosts with a port
-// before hosts without, the older route, and the one declared first. Kong
-// leaves the order of equal priorities to the routes' ids; what stands here is
-// the order of its flavour traditional.
-func (rc *ruleCompiler) sorted() []rule {
-	slices.SortStableFunc(rc.rules, func(a, b rule) int {
-		if a.priority != b.priority {
-			return cmp.Compare(b.priority, a.priority)
-		}
-		if a.ported != b.ported {
-			if a.ported {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(a.created, b.created), cmp.Compare(a.declared, b.declared))
-	})
-	return rc.rules
 }
 
 // attributes are what the priority of a rule depends on.
@@ -216,17 +227,12 @@ func groupPaths(paths []string) (groups [][]string) {
 	case 1:
 		return [][]string{paths}
 	}
-	const patterns = -1
-	at := map[int]int{} // length, or patterns, to group
 	for _, path := range paths {
-		kind := len(path)
-		if isPattern(path) {
-			kind = patterns
-		}
-		i, known := at[kind]
-		if !known {
+		i := slices.IndexFunc(groups, func(g []string) bool {
+			return isPattern(path) == isPattern(g[0]) && (isPattern(path) || len(path) == len(g[0]))
+		})
+		if i < 0 {
 			i, groups = len(groups), append(groups, nil)
-			at[kind] = i
 		}
 		groups[i] = append(groups[i], path)
 	}

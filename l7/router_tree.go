@@ -4,133 +4,205 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/bulwark-edge/bulwark/config/expr"
 )
 
-// pathTree is one radix tree over paths; the zero value of pathTrees holds
-// none.
-type pathTree struct {
-	root   int32 // index of its root node
-	lowest int32 // the lowest rank in the tree
-}
-
-// pathTrees holds the nodes of every tree of a router in a few large slices:
-// 15,000 hosts are 15,000 trees, most of a single node.
-type pathTrees struct {
-	nodes []pathNode
-	items []pathItem
-}
-
-// pathNode is a place in a tree: the prefix that the texts from the root down
-// to it spell.
+// pathNode is a place in a radix tree over paths, the prefix that the texts
+// from the root down to it spell, and so the tree below it; nil is an empty
+// tree. It is immutable: trees of several routers share their nodes. But for a
+// root, a node has candidates or at least two children, and so has a root that
+// is alone; the same entries always make the same tree.
 type pathNode struct {
-	text   string // what it adds to its parent's prefix; empty at a root only
-	labels string // the first byte of each child's text
-	child  int32  // index of the first child; the others follow it
-
-	items, itemsEnd int32 // the node's items, by rank
-	up              int32 // the nearest node above that has items, or -1
-	lowest          int32 // the lowest rank among its items and those of the nodes above
+	text     string // what it adds to its parent's prefix
+	labels   string // the first byte of each child's text, sorted
+	children []pathNode
+	items    []candidate // those at this place, the preferred ones first
+	top      uint64      // the priority of the first, 0 for none
 }
 
-// pathItem is a candidate at its prefix.
-type pathItem struct {
-	rank int32
-	port int32 // the request's port must be this one, or anyPort
-}
-
-const anyPort int32 = -1
-
-// deepest returns the node with items that has the longest prefix of path, or
-// -1.
-func (t *pathTrees) deepest(at int32, path string) int32 {
-	found := int32(-1)
-	for {
-		n := &t.nodes[at]
-		if !strings.HasPrefix(path, n.text) {
-			return found
-		}
-		path = path[len(n.text):]
-		if n.items < n.itemsEnd {
-			found = at
-		}
-		if path == "" {
-			return found
-		}
-		i := strings.IndexByte(n.labels, path[0])
-		if i < 0 {
-			return found
-		}
-		at = n.child + int32(i)
+// search returns the most preferred of best, which may be nil, and the tree's
+// candidates that match q. path is what of the path is left at the node, and f
+// is q as expressions see it. The longest prefix comes first: mostly what
+// stands above it cannot beat it any more.
+func (n *pathNode) search(path string, q *Query, f *expr.Fields, best *candidate) *candidate {
+	if !strings.HasPrefix(path, n.text) {
+		return best
 	}
+	if path = path[len(n.text):]; path != "" {
+		if i := strings.IndexByte(n.labels, path[0]); i >= 0 {
+			best = n.children[i].search(path, q, f, best)
+		}
+	}
+	if best != nil && n.top < best.priority {
+		return best
+	}
+	for i := range n.items {
+		c := &n.items[i]
+		if best != nil && c.compare(best) >= 0 {
+			return best
+		}
+		if (c.port == anyPort || c.port == int32(q.Port)) && c.accepts(q, f) {
+			return c
+		}
+	}
+	return best
 }
 
-// pathEntry is an item on its way into a tree.
+// pathEntry is a change of a tree: a path of a rule that is added under a port,
+// or a route of which nothing is left at the prefix.
 type pathEntry struct {
 	prefix string
-	pathItem
+	rule   *rule
+	path   int32 // place among the rule's paths
+	port   int32 // the request's must be this one, or anyPort
 }
 
-// add builds a tree of the entries, of which there is at least one. It sorts
-// them.
-func (t *pathTrees) add(entries []pathEntry) pathTree {
-	slices.SortFunc(entries, func(a, b pathEntry) int {
-		return cmp.Or(strings.Compare(a.prefix, b.prefix), cmp.Compare(a.rank, b.rank), cmp.Compare(a.port, b.port))
-	})
-	lowest := noRank
-	for i := range entries {
-		lowest = min(lowest, entries[i].rank)
+// compare orders entries as edited wants them.
+func (e *pathEntry) compare(o *pathEntry) int {
+	if c := strings.Compare(e.prefix, o.prefix); c != 0 {
+		return c
 	}
-	root := int32(len(t.nodes))
-	t.nodes = append(t.nodes, pathNode{})
-	t.fill(root, entries, 0, -1)
-	return pathTree{root: root, lowest: lowest}
-}
-
-// fill makes the node at, whose parent's prefix has the given depth, and all
-// below it. entries are sorted and are those with the node's prefix.
-func (t *pathTrees) fill(at int32, entries []pathEntry, depth int, up int32) {
-	first, last := entries[0].prefix, entries[len(entries)-1].prefix
-	end := depth
-	for end < len(first) && end < len(last) && first[end] == last[end] {
-		end++
-	}
-	n := pathNode{text: first[depth:end], up: up, lowest: noRank, items: int32(len(t.items))}
-	if up >= 0 {
-		n.lowest = t.nodes[up].lowest
-	}
-	for len(entries) > 0 && len(entries[0].prefix) == end {
-		n.lowest = min(n.lowest, entries[0].rank)
-		t.items = append(t.items, entries[0].pathItem)
-		entries = entries[1:]
-	}
-	n.itemsEnd = int32(len(t.items))
-	below := up
-	if n.items < n.itemsEnd {
-		below = at
-	}
-	children := splitByByte(entries, end)
-	labels := make([]byte, len(children))
-	for i, c := range children {
-		labels[i] = c[0].prefix[end]
-	}
-	n.labels, n.child = string(labels), int32(len(t.nodes))
-	t.nodes[at] = n
-	t.nodes = append(t.nodes, make([]pathNode, len(children))...)
-	for i, c := range children {
-		t.fill(n.child+int32(i), c, end, below)
-	}
-}
-
-// splitByByte cuts sorted entries, all longer than at, by the byte at that
-// place of their prefixes.
-func splitByByte(entries []pathEntry, at int) (parts [][]pathEntry) {
-	for len(entries) > 0 {
-		i := 1
-		for i < len(entries) && entries[i].prefix[at] == entries[0].prefix[at] {
-			i++
+	if e.rule.gone != o.rule.gone {
+		if e.rule.gone {
+			return -1
 		}
-		parts = append(parts, entries[:i])
-		entries = entries[i:]
+		return 1
 	}
-	return parts
+	return cmp.Or(e.rule.compare(&o.rule.candidate), cmp.Compare(e.path, o.path), cmp.Compare(e.port, o.port))
+}
+
+// beats reports whether what the entry adds is preferred to c.
+func (e *pathEntry) beats(c *candidate) bool {
+	added := e.candidate()
+	return added.compare(c) < 0
+}
+
+// candidate returns what the entry adds.
+func (e *pathEntry) candidate() candidate {
+	c := e.rule.candidate
+	c.pattern, c.prefix, c.path, c.port = e.rule.paths[e.path].pattern, int32(len(e.prefix)), e.path, e.port
+	return c
+}
+
+// edited returns the tree with the entries made true, of which there is at
+// least one, and whether anything is left. They are sorted, and the depth bytes
+// of their prefixes that stand above the node are its own. Only nodes on the way
+// to an entry, and their siblings, are copied.
+func (n *pathNode) edited(entries []pathEntry, depth int) (e pathNode, ok bool) {
+	first, last := entries[0].prefix[depth:], entries[len(entries)-1].prefix[depth:]
+	if n == nil {
+		e.text = first[:sharedBytes(first, last)]
+	} else if at := min(sharedBytes(n.text, first), sharedBytes(n.text, last)); at < len(n.text) {
+		below := *n
+		below.text = n.text[at:]
+		e = pathNode{text: n.text[:at], labels: below.text[:1], children: []pathNode{below}}
+	} else {
+		e = *n
+	}
+	depth += len(e.text)
+	own := 0
+	for own < len(entries) && len(entries[own].prefix) == depth {
+		own++
+	}
+	if own > 0 {
+		e.editItems(entries[:own])
+	}
+	if own < len(entries) {
+		e.editChildren(entries[own:], depth)
+	}
+	return e.compacted()
+}
+
+// editItems makes the entries true at the node itself.
+func (n *pathNode) editItems(entries []pathEntry) {
+	i := 0
+	for i < len(entries) && entries[i].rule.gone {
+		i++
+	}
+	gone, added := entries[:i], entries[i:]
+	items := make([]candidate, 0, len(n.items)+len(added))
+	for i := range n.items {
+		c := &n.items[i]
+		if slices.ContainsFunc(gone, func(e pathEntry) bool { return e.rule.route == c.route }) {
+			continue
+		}
+		for len(added) > 0 && added[0].beats(c) {
+			items, added = append(items, added[0].candidate()), added[1:]
+		}
+		items = append(items, *c)
+	}
+	for i := range added {
+		items = append(items, added[i].candidate())
+	}
+	n.items, n.top = slices.Clip(items), 0
+	if len(items) > 0 {
+		n.top = items[0].priority
+	}
+}
+
+// editChildren makes the entries true below the node; all are longer than
+// depth.
+func (n *pathNode) editChildren(entries []pathEntry, depth int) {
+	oldLabels, old := n.labels, n.children
+	labels, children := make([]byte, 0, len(old)+1), make([]pathNode, 0, len(old)+parts(entries, depth))
+	keep := func(count int) {
+		labels, oldLabels = append(labels, oldLabels[:count]...), oldLabels[count:]
+		children, old = append(children, old[:count]...), old[count:]
+	}
+	for len(entries) > 0 {
+		label, count := entries[0].prefix[depth], 1
+		for count < len(entries) && entries[count].prefix[depth] == label {
+			count++
+		}
+		for len(old) > 0 && oldLabels[0] < label {
+			keep(1)
+		}
+		var child *pathNode
+		if len(old) > 0 && oldLabels[0] == label {
+			child, old, oldLabels = &old[0], old[1:], oldLabels[1:]
+		}
+		if e, ok := child.edited(entries[:count], depth); ok {
+			labels, children = append(labels, label), append(children, e)
+		}
+		entries = entries[count:]
+	}
+	keep(len(old))
+	n.labels, n.children = string(labels), children
+}
+
+// parts counts the different bytes at the given place of sorted entries'
+// prefixes.
+func parts(entries []pathEntry, at int) (n int) {
+	for i := range entries {
+		if i == 0 || entries[i].prefix[at] != entries[i-1].prefix[at] {
+			n++
+		}
+	}
+	return n
+}
+
+// compacted returns the node as its tree is to have it: its child if that is
+// all there is, and not ok if it holds nothing.
+func (n *pathNode) compacted() (c pathNode, ok bool) {
+	if len(n.items) > 0 || len(n.children) > 1 {
+		return *n, true
+	}
+	if len(n.children) == 0 {
+		return pathNode{}, false
+	}
+	c = n.children[0]
+	c.text = n.text + c.text
+	return c, true
+}
+
+// sharedBytes returns how many bytes a and b have in common at their beginning.
+func sharedBytes(a, b string) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
 }

@@ -49,11 +49,76 @@ func TestEqual(t *testing.T) {
 
 func TestEqualHidden(t *testing.T) {
 	type hidden struct {
-		Name   string `json:"name"`
-		secret string
+		Name    string `json:"name"`
+		secret  string
+		follows string `derived:"true"`
 	}
 	typ := Of[hidden]()
-	if typ.Equal(&hidden{"a", "b"}, &hidden{"a", "c"}) || !typ.Equal(&hidden{"a", "b"}, &hidden{"a", "b"}) {
-		t.Error("what is not exported was not compared")
+	a := hidden{"a", "b", "c"}
+	for _, tt := range []struct {
+		name string
+		b    hidden
+		want bool
+	}{
+		{"the same", hidden{"a", "b", "c"}, true},
+		{"another name", hidden{"b", "b", "c"}, false},
+		{"another secret", hidden{"a", "c", "c"}, false},
+		{"no secret", hidden{"a", "", "c"}, false},
+		{"another derived field", hidden{"a", "b", "d"}, true},
+	} {
+		if got := typ.Equal(&a, &tt.b); got != tt.want {
+			t.Errorf("%s: equal %t", tt.name, got)
+		}
 	}
+}
+
+// TestEqualKinds compares what the other tests have no kind of.
+func TestEqualKinds(t *testing.T) {
+	type part struct {
+		Words map[string][]string `json:"words"`
+		small uint8
+	}
+	type all struct {
+		Any   any    `json:"-"`
+		Parts []part `json:"-"`
+		refs  map[string]string
+	}
+	values := []all{
+		{},
+		{Any: 1},
+		{Any: []int{1}},
+		{Parts: []part{}},
+		{Parts: []part{{}}},
+		{Parts: []part{{small: 1}}},
+		{Parts: []part{{Words: map[string][]string{}}}},
+		{Parts: []part{{Words: map[string][]string{"a": nil}}}},
+		{Parts: []part{{Words: map[string][]string{"a": {}}}}},
+		{Parts: []part{{Words: map[string][]string{"b": {}}}}},
+		{refs: map[string]string{}},
+		{refs: map[string]string{"a": "b"}},
+		{refs: map[string]string{"a": "c"}},
+		{refs: map[string]string{"b": "b"}},
+	}
+	typ := Of[all]()
+	for i := range values {
+		for j := range values {
+			if got, want := typ.Equal(&values[i], &values[j]), reflect.DeepEqual(values[i], values[j]); got != want {
+				t.Errorf("%+v and %+v: equal %t, DeepEqual says %t", values[i], values[j], got, want)
+			}
+		}
+	}
+}
+
+func TestEqualPanics(t *testing.T) {
+	type odd struct {
+		text string `derived:"true"`
+		any  any
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a type was described that cannot be compared")
+		}
+	}()
+	Of[odd]()
+	_ = odd{"", nil}
 }

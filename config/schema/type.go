@@ -16,6 +16,7 @@ type Validator interface{ Validate(r *Report) }
 type Type struct {
 	typ    reflect.Type
 	record *record
+	equal  comparer
 }
 
 // Of describes the struct type C. It panics if the tags of C are wrong, as
@@ -25,7 +26,8 @@ func Of[C any]() *Type {
 	if t.Kind() != reflect.Struct {
 		panic("BUG: schema of " + t.String() + ", which is no struct")
 	}
-	return &Type{typ: t, record: compileRecord(t)}
+	equal, _ := comparerOf(t, nil)
+	return &Type{typ: t, record: compileRecord(t), equal: equal}
 }
 
 // Extra is asked about keys that no field has. It returns false for a key that
