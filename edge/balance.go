@@ -39,6 +39,10 @@ func (c *compiler) resilience() upstream.Resilience {
 		Connections: r.Breaker.Connections,
 		Pending:     r.Breaker.Pending,
 		SlowStart:   r.SlowStart.Std(),
+		Hedge: upstream.Hedge{
+			Delay:  r.Hedge.Delay.Std(),
+			Budget: upstream.RetryBudget{Percent: r.Hedge.Percent, MinPerSecond: r.Hedge.MinPerSecond},
+		},
 	}
 }
 

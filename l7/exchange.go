@@ -76,6 +76,9 @@ type Try struct {
 	Latency time.Duration // from the start to the connection's being ready
 	Status  int           // of the final head; 0 if none came
 	Err     *Error        // why it failed; nil if it did not
+
+	Hedge     bool // it began beside another one that was slow
+	Cancelled bool // another one had an answer first
 }
 
 // headerRoom is how many fields a new exchange has room for in a head, so that

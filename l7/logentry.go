@@ -213,10 +213,16 @@ func (t *Try) appendLog(b []byte) []byte {
 	b = appendNumber(b, t.Latency.Milliseconds())
 	b = append(b, `,"balancer_latency_ns":`...)
 	b = appendNumber(b, int64(t.Latency))
-	if t.Err != nil {
+	switch {
+	case t.Err != nil:
 		b = append(b, `,"state":"failed","code":`...)
 		b = appendNumber(b, int64(t.Err.Status))
 		b = append(append(append(b, `,"reason":"`...), t.Err.Reason.String()...), '"')
+	case t.Cancelled:
+		b = append(b, `,"state":"cancelled"`...)
+	}
+	if t.Hedge {
+		b = append(b, `,"hedge":true`...)
 	}
 	return append(b, '}')
 }

@@ -60,6 +60,8 @@ func TestLogEntry(t *testing.T) {
 	x.Conn.TLS = &l4.TLS{Version: "TLSv1.3", Cipher: "TLS_AES_128_GCM_SHA256"}
 	f.Serve(x)
 	x.AddTry(netip.MustParseAddrPort("[2001:db8::5]:81"), x.started).Err = &Error{Status: 502, Reason: ReasonUpstreamConnect}
+	x.AddTry(netip.MustParseAddrPort("192.0.2.81:80"), x.started).Cancelled = true
+	x.AddTry(netip.MustParseAddrPort("192.0.2.82:80"), x.started).Hedge = true
 	m := entry(t, x)
 
 	for _, tt := range []struct {
@@ -81,13 +83,18 @@ func TestLogEntry(t *testing.T) {
 		{[]any{"response", "size"}, 2.0},
 		{[]any{"response", "headers", "content-type"}, "text/plain"},
 		{[]any{"upstream_uri"}, "/a%20b?x=1&x=2&flag&n=a%2Bb+c&=none"},
-		{[]any{"upstream_status"}, "200, 502"},
+		{[]any{"upstream_status"}, "200, 502, -, -"},
 		{[]any{"tries", 0, "ip"}, "192.0.2.80"},
 		{[]any{"tries", 0, "port"}, 80.0},
 		{[]any{"tries", 1, "ip"}, "2001:db8::5"},
 		{[]any{"tries", 1, "state"}, "failed"},
 		{[]any{"tries", 1, "code"}, 502.0},
 		{[]any{"tries", 1, "reason"}, "upstream_connect"},
+		{[]any{"tries", 1, "hedge"}, nil},
+		{[]any{"tries", 2, "state"}, "cancelled"},
+		{[]any{"tries", 2, "hedge"}, nil},
+		{[]any{"tries", 3, "state"}, nil},
+		{[]any{"tries", 3, "hedge"}, true},
 		{[]any{"route", "name"}, "shop"},
 		{[]any{"service", "name"}, "shop"},
 		{[]any{"consumer", "username"}, "alice"},

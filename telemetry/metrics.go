@@ -89,6 +89,9 @@ type Metrics struct {
 
 	UpstreamRetries        Counter     // bulwark_upstream_retries_total: endpoints tried after a first one
 	UpstreamRetriesRefused Counter     // bulwark_upstream_retries_refused_total: retries that node.resilience.retry_budget did not allow
+	UpstreamHedges         Counter     // bulwark_upstream_hedges_total: second tries beside a first one that was slow
+	UpstreamHedgesWon      Counter     // bulwark_upstream_hedges_won_total: hedges whose answer was taken
+	UpstreamHedgesRefused  Counter     // bulwark_upstream_hedges_refused_total: hedges that node.resilience did not allow
 	UpstreamConnects       Counter     // bulwark_upstream_connections_total: the tries that needed a new connection
 	UpstreamErrors         *CounterVec // bulwark_upstream_errors_total, by Options.UpstreamErrors
 	AccessLog              LineCounters

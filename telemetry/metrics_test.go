@@ -46,6 +46,9 @@ func filled() *Metrics {
 	m.UpstreamErrors.Inc(1)
 	m.UpstreamRetries.Add(2)
 	m.UpstreamRetriesRefused.Add(3)
+	m.UpstreamHedges.Add(6)
+	m.UpstreamHedgesWon.Add(4)
+	m.UpstreamHedgesRefused.Add(7)
 	m.UpstreamConnects.Inc()
 	m.AccessLog.Lines.Add(9)
 	m.AccessLog.Dropped.Add(4)
@@ -78,6 +81,9 @@ func TestMetricsText(t *testing.T) {
 		`bulwark_upstream_errors_total{kind="timeout"} 1`,
 		`bulwark_upstream_retries_total 2`,
 		`bulwark_upstream_retries_refused_total 3`,
+		`bulwark_upstream_hedges_total 6`,
+		`bulwark_upstream_hedges_won_total 4`,
+		`bulwark_upstream_hedges_refused_total 7`,
 		`bulwark_upstream_connections_total 1`,
 		`bulwark_access_log_lines_total 9`,
 		`bulwark_access_log_dropped_lines_total 4`,

@@ -41,6 +41,7 @@ type collector struct {
 
 	accepted, active, refused, requests, duration, terminations *prometheus.Desc
 	tries, refusedTries, connects, upstreamErrors               *prometheus.Desc
+	hedges, hedgesWon, refusedHedges                            *prometheus.Desc
 	lines, dropped, writeErrors                                 *prometheus.Desc
 	reloads, config, loaded, build, panics, refusedFields       *prometheus.Desc
 	health, omitted, checkPanics                                *prometheus.Desc
@@ -61,6 +62,9 @@ func newCollector(m *Metrics) *collector {
 		terminations:   desc("bulwark_terminations_total", "Exchanges that ended early, by reason code.", "reason"),
 		tries:          desc("bulwark_upstream_retries_total", "Further endpoints tried for requests after a first one."),
 		refusedTries:   desc("bulwark_upstream_retries_refused_total", "Further endpoints that the retry budget did not allow to be tried."),
+		hedges:         desc("bulwark_upstream_hedges_total", "Second tries of requests beside a first one that was slow."),
+		hedgesWon:      desc("bulwark_upstream_hedges_won_total", "Hedges whose answer came first."),
+		refusedHedges:  desc("bulwark_upstream_hedges_refused_total", "Hedges that the budgets did not allow."),
 		connects:       desc("bulwark_upstream_connections_total", "Tries that needed a new connection."),
 		upstreamErrors: desc("bulwark_upstream_errors_total", "Tries that went wrong, by kind.", "kind"),
 		lines:          desc("bulwark_access_log_lines_total", "Access log lines taken into the buffer."),
@@ -87,7 +91,7 @@ func newCollector(m *Metrics) *collector {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.accepted, c.active, c.refused, c.requests, c.duration, c.terminations,
-		c.tries, c.refusedTries, c.connects, c.upstreamErrors,
+		c.tries, c.refusedTries, c.connects, c.upstreamErrors, c.hedges, c.hedgesWon, c.refusedHedges,
 		c.lines, c.dropped, c.writeErrors,
 		c.reloads, c.config, c.loaded, c.build, c.refusedFields, c.panics,
 		c.health, c.omitted, c.checkPanics,
@@ -139,6 +143,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.tries, m.UpstreamRetries.Load())
 	counter(c.refusedTries, m.UpstreamRetriesRefused.Load())
 	counter(c.connects, m.UpstreamConnects.Load())
+	counter(c.hedges, m.UpstreamHedges.Load())
+	counter(c.hedgesWon, m.UpstreamHedgesWon.Load())
+	counter(c.refusedHedges, m.UpstreamHedgesRefused.Load())
 	counter(c.lines, m.AccessLog.Lines.Load())
 	counter(c.dropped, m.AccessLog.Dropped.Load())
 	counter(c.writeErrors, m.AccessLog.Errors.Load())

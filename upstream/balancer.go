@@ -96,6 +96,7 @@ type Balancer struct {
 	loads   *registry[load]
 	healths *registry[health]
 	budget  *retryBudget // nil: retries are not bounded
+	hedges  *retryBudget // nil: there are none
 
 	next  atomic.Uint32
 	wheel atomic.Pointer[wheel]
@@ -137,6 +138,7 @@ func NewBalancer(s *Set, spec Spec, prev *Balancer) *Balancer {
 func (b *Balancer) adopt(prev *Balancer) *wheel {
 	b.loads, b.healths = new(registry[load]), new(registry[health])
 	b.budget = newRetryBudget(b.spec.Resilience.Retry)
+	b.hedges = newHedgeBudget(b.spec.Resilience.Hedge, sock.Now())
 	if prev == nil {
 		return nil
 	}
@@ -146,6 +148,9 @@ func (b *Balancer) adopt(prev *Balancer) *wheel {
 	}
 	if b.spec.Resilience.Retry == prev.spec.Resilience.Retry {
 		b.budget = prev.budget
+	}
+	if b.spec.Resilience.Hedge == prev.spec.Resilience.Hedge {
+		b.hedges = prev.hedges
 	}
 	return prev.wheel.Load()
 }
@@ -177,7 +182,7 @@ func (b *Balancer) Pick(c *Choice) (*Endpoint, error) {
 	if len(w.endpoints) == 1 && !b.guarded {
 		return w.endpoints[0], nil
 	}
-	return b.pick(w, c)
+	return b.pick(w, c, false)
 }
 
 // Endpoints returns what the targets stand for at present. It does not wait:

@@ -3,6 +3,7 @@ package upstream
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -74,7 +75,7 @@ func (c *Conn) SendReadBlock(out []byte, held *buf.Block, size int, replayable b
 		return nil, 0, false, sock.ErrStale
 	}
 	if _, err := c.Conn.Write(out); err != nil {
-		return nil, 0, true, err
+		return nil, 0, true, fmt.Errorf("%w: %w", sock.ErrUnsent, err)
 	}
 	b, n, err = c.ReadBlock(size)
 	return b, n, true, err

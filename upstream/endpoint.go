@@ -103,12 +103,12 @@ func (e *Endpoint) Report(o Outcome, now int64) {
 	}
 	if e.balancer.spec.Algorithm == Latency {
 		latency := o.Latency
-		if o.Kind != OutcomeStatus {
+		if o.Kind != OutcomeStatus && o.Kind != OutcomeOvertaken {
 			latency = max(latency, failureLatency)
 		}
 		e.load.ewma.add(latency, now)
 	}
-	if e.health != nil {
+	if e.health != nil && o.Kind != OutcomeOvertaken {
 		e.judge(o, &e.balancer.spec.Checks.Passive, false, now)
 	}
 }

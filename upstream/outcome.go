@@ -7,10 +7,11 @@ type OutcomeKind uint8
 
 // The kinds.
 const (
-	OutcomeNone    OutcomeKind = iota // says nothing of the endpoint: the client left, or a hook answered
-	OutcomeStatus                     // a head came
-	OutcomeConnect                    // no connection, or one that broke before a head came; TLS included
-	OutcomeTimeout                    // connecting, sending or waiting for the head took too long
+	OutcomeNone      OutcomeKind = iota // says nothing of the endpoint: the client left, or a hook answered
+	OutcomeStatus                       // a head came
+	OutcomeConnect                      // no connection, or one that broke before a head came; TLS included
+	OutcomeTimeout                      // connecting, sending or waiting for the head took too long
+	OutcomeOvertaken                    // a hedge had an answer first: it took Latency at the least, and says nothing of health
 )
 
 // Outcome is what a try, or a probe, has shown of an endpoint.

@@ -19,11 +19,12 @@ type picking struct {
 	c     Choice
 	now   int64 // sock.Now; 0 where nothing depends on the time
 	retry bool  // tried endpoints are better than none
+	hedge bool  // and here they are not: one of them is being tried
 	full  bool  // and so are those that are opening as many connections as they may
 }
 
-func (b *Balancer) pick(w *wheel, c *Choice) (*Endpoint, error) {
-	p := picking{b: b, w: w}
+func (b *Balancer) pick(w *wheel, c *Choice, hedge bool) (*Endpoint, error) {
+	p := picking{b: b, w: w, hedge: hedge}
 	if c != nil {
 		p.c = *c
 	}
@@ -36,8 +37,8 @@ func (b *Balancer) pick(w *wheel, c *Choice) (*Endpoint, error) {
 	if b.spec.Algorithm == Latency || b.spec.Resilience.SlowStart > 0 {
 		p.now = sock.Now()
 	}
-	if b.budget != nil && p.c.Tried == nil {
-		b.budget.deposit()
+	if p.c.Tried == nil {
+		b.deposit()
 	}
 	return p.find()
 }
@@ -47,7 +48,7 @@ func (b *Balancer) pick(w *wheel, c *Choice) (*Endpoint, error) {
 // all tried already, one of these.
 func (p *picking) find() (*Endpoint, error) {
 	e := p.search()
-	if e == nil && p.c.Tried != nil {
+	if e == nil && p.c.Tried != nil && !p.hedge {
 		p.retry, p.full = true, false
 		e = p.search()
 	}
@@ -72,9 +73,11 @@ func (p *picking) search() *Endpoint {
 }
 
 // choose returns a fit endpoint by the algorithm. Where it finds none quickly,
-// and of tried ones, any fit one will do.
+// and of tried ones, any fit one will do. So does it for a hedge that would take
+// a turn: those come when it is another endpoint's turn, and with two endpoints
+// all requests would go to the slow one.
 func (p *picking) choose() *Endpoint {
-	if p.retry {
+	if p.retry || p.hedge && p.b.spec.Algorithm == RoundRobin {
 		return p.byScore(p.any)
 	}
 	var e *Endpoint

@@ -63,8 +63,17 @@ func (p *Pool) Get(now int64) *Conn {
 
 // Dial opens a connection. timeout bounds connecting and, after it, the TLS
 // handshake; StopDialing ends both.
-func (p *Pool) Dial(timeout time.Duration) (*Conn, error) {
-	ctx := p.set.dialing
+func (p *Pool) Dial(timeout time.Duration) (*Conn, error) { return p.dial(p.set.dialing, timeout) }
+
+// DialContext is Dial that the end of ctx ends too.
+func (p *Pool) DialContext(ctx context.Context, timeout time.Duration) (*Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.set.dialing, cancel)()
+	return p.dial(ctx, timeout)
+}
+
+func (p *Pool) dial(ctx context.Context, timeout time.Duration) (*Conn, error) {
 	d := net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}
 	nc, err := d.DialContext(ctx, "tcp", p.key.addr.String())
 	if err != nil {

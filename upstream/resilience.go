@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"sync/atomic"
@@ -14,12 +15,20 @@ type Resilience struct {
 	Connections int           // tries under way at one endpoint; 0: no bound
 	Pending     int           // connections being opened to one endpoint; 0: no bound
 	SlowStart   time.Duration // in which an endpoint that became healthy again gets its full share
+	Hedge       Hedge
 }
 
 // RetryBudget bounds the retries of a balancer by its requests.
 type RetryBudget struct {
 	Percent      int // of the requests; 0: no bound
 	MinPerSecond int // retries that are allowed besides
+}
+
+// Hedge lets a safe request that has no answer yet be sent to another endpoint
+// too. The zero value never does.
+type Hedge struct {
+	Delay  time.Duration // without a head, from the first try's start; 0: no hedges
+	Budget RetryBudget   // of hedges by requests
 }
 
 func (r *Resilience) bounds() bool { return r.Connections > 0 || r.Pending > 0 }
@@ -93,6 +102,68 @@ func (e *Endpoint) EndDial() {
 // MayRetry reports whether the budget allows another try, and spends it. now is
 // sock.Now.
 func (b *Balancer) MayRetry(now int64) bool { return b.budget == nil || b.budget.withdraw(now) }
+
+// HedgeDelay returns how long a safe request waits for a head before it is sent
+// to another endpoint too; 0 means that it is not, or that there is no other.
+func (b *Balancer) HedgeDelay() time.Duration {
+	d := b.spec.Resilience.Hedge.Delay
+	if d > 0 {
+		if w := b.wheel.Load(); w == nil || len(w.endpoints) < 2 {
+			return 0
+		}
+	}
+	return d
+}
+
+// ErrHedgeBudget says that no hedge is allowed now.
+var ErrHedgeBudget = errors.New("the budget allows no hedge")
+
+// PickHedge chooses, as Pick does, an endpoint for a try beside one that is
+// under way, and takes the try out of the budgets of hedges and of retries, which
+// it adds to the load as retries do. Unlike Pick it never waits and never
+// chooses an endpoint that c.Tried tells of. The error is ErrHedgeBudget or one
+// of Pick's. now is sock.Now.
+func (b *Balancer) PickHedge(c *Choice, now int64) (*Endpoint, error) {
+	if b.hedges == nil || !b.hedges.withdraw(now) {
+		return nil, ErrHedgeBudget
+	}
+	if !b.MayRetry(now) {
+		b.hedges.put(retryToken)
+		return nil, ErrHedgeBudget
+	}
+	e, err := b.pick(b.wheel.Load(), c, true)
+	if err != nil {
+		b.hedges.put(retryToken)
+		if b.budget != nil {
+			b.budget.put(retryToken)
+		}
+	}
+	return e, err
+}
+
+// deposit counts a request into the budgets.
+func (b *Balancer) deposit() {
+	if b.budget != nil {
+		b.budget.deposit()
+	}
+	if b.hedges != nil {
+		b.hedges.deposit()
+	}
+}
+
+// newHedgeBudget returns the budget of hedges, nil if there are none. It begins
+// empty: nothing is saved up that requests, or time, have not put in.
+func newHedgeBudget(h Hedge, now int64) *retryBudget {
+	if h.Delay == 0 {
+		return nil
+	}
+	b := newRetryBudget(h.Budget)
+	if b != nil {
+		b.tokens.Store(0)
+		b.filled.Store(now)
+	}
+	return b
+}
 
 // The retry budget is a bucket of tokens of a thousandth of a retry.
 const (

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -17,6 +18,10 @@ import (
 // ErrStale says that a kept-alive connection was closed by its peer, or spoke
 // without being asked, before anything was sent on it. Nothing was sent.
 var ErrStale = errors.New("stale connection")
+
+// ErrUnsent says that the peer did not take all that was to be sent. It wraps
+// the write's error.
+var ErrUnsent = errors.New("sending the rest")
 
 // Conn is a TCP socket. At most one goroutine reads and one writes at a time;
 // Close, Interrupt and Departed may be called by any.
@@ -121,7 +126,8 @@ func (c *Conn) ReadBlock(size int) (*buf.Block, int, error) {
 // the block that out lies in, or nil; it is given back as soon as the kernel has
 // out, so that the wait holds no buffer. It is for a kept-alive connection: with
 // probe it first looks whether the peer has spoken or closed, which is ErrStale.
-// wrote tells whether any byte of out may have reached the peer.
+// wrote tells whether any byte of out may have reached the peer. An error of the
+// write, such as that of its deadline, is ErrUnsent too.
 func (c *Conn) SendReadBlock(out []byte, held *buf.Block, size int, probe bool) (b *buf.Block, n int, wrote bool, err error) {
 	c.out, c.held, c.size, c.sending = out, held, size, toSend
 	if probe {
@@ -133,6 +139,8 @@ func (c *Conn) SendReadBlock(out []byte, held *buf.Block, size int, probe bool) 
 		if _, err = c.Write(c.out); err == nil {
 			c.dropOut()
 			b, n, err = c.ReadBlock(size)
+		} else {
+			err = fmt.Errorf("%w: %w", ErrUnsent, err)
 		}
 	} else if err == nil {
 		b, n, err = c.take()

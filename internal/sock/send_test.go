@@ -147,7 +147,7 @@ func TestSendReadBlockPartialStalls(t *testing.T) {
 	_ = c.SetDeadline(time.Time{})
 	c.SetWriteTimeout(50 * time.Millisecond)
 	_, _, wrote, err := c.SendReadBlock([]byte(large), nil, 512, false)
-	if !errors.Is(err, os.ErrDeadlineExceeded) || !wrote {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.Is(err, ErrUnsent) || !wrote {
 		t.Errorf("error %v, wrote %v", err, wrote)
 	}
 }

@@ -19,7 +19,8 @@
 //
 // The comment in front of the first section says what the script shows. A line
 // "options: a, b" in it sets options: no-split (only whole), tls and sni=NAME
-// (the client speaks TLS), upstream-tls, refuse (nothing listens at $UPSTREAM).
+// (the client speaks TLS), upstream-tls, refuse (nothing listens at $UPSTREAM),
+// two (the upstream has a second address, $SECOND).
 //
 // Each line of client, reply, answer and upstream is a line on the wire, ended
 // by CRLF. A backslash at its end means that no line end follows, and \r \n \t

@@ -133,8 +133,16 @@ func newGolden(t *testing.T, s *script) *golden {
 	if s.has("refuse") {
 		addr = refusingAddr(t)
 	}
+	config := strings.ReplaceAll(s.config, "$UPSTREAM", addr)
+	if s.has("two") {
+		second, err := up.listenTwice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		config = strings.ReplaceAll(config, "$SECOND", second)
+	}
 	g := &golden{script: s, upstream: up, patience: patience}
-	g.edge = StartEdge(t, strings.ReplaceAll(s.config, "$UPSTREAM", addr))
+	g.edge = StartEdge(t, config)
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,13 +24,15 @@ const upstreamSilence = 30 * time.Second
 // their bytes, and answers as the script says. Safe for concurrent use.
 type upstreamServer struct {
 	ln      net.Listener
-	tls     *tls.Config // nil: plaintext
+	second  net.Listener // the same port of 127.0.0.2; nil: there is none
+	tls     *tls.Config  // nil: plaintext
 	answers [][]part
 	work    sync.WaitGroup
 
 	mu     sync.Mutex
 	run    int             // number of the run
 	count  int             // requests of this run
+	conn   int             // connections so far
 	order  []*upstreamConn // that had bytes in this run
 	conns  map[*upstreamConn]bool
 	split  split // for the answers of this run
@@ -58,7 +61,7 @@ func startUpstream(answers [][]part, cfg *tls.Config) (*upstreamServer, error) {
 	if len(answers) == 0 {
 		u.answers = [][]part{{{bytes: []byte(defaultAnswer), breaks: breaks([]byte(defaultAnswer))}}}
 	}
-	u.work.Go(u.accept)
+	u.work.Go(func() { u.accept(u.ln) })
 	return u, nil
 }
 
@@ -87,8 +90,20 @@ func (u *upstreamServer) captured() string {
 
 func (u *upstreamServer) addr() string { return u.ln.Addr().String() }
 
+// listenTwice opens the second listener.
+func (u *upstreamServer) listenTwice() (addr string, err error) {
+	addr = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), u.ln.Addr().(*net.TCPAddr).AddrPort().Port()).String()
+	if u.second, err = net.Listen("tcp", addr); err == nil {
+		u.work.Go(func() { u.accept(u.second) })
+	}
+	return addr, err
+}
+
 func (u *upstreamServer) close() {
 	u.ln.Close()
+	if u.second != nil {
+		u.second.Close()
+	}
 	u.mu.Lock()
 	u.closed = true
 	for c := range u.conns {
@@ -98,17 +113,19 @@ func (u *upstreamServer) close() {
 	u.work.Wait()
 }
 
-func (u *upstreamServer) accept() {
-	for n := 0; ; n++ {
-		nc, err := u.ln.Accept()
+func (u *upstreamServer) accept(ln net.Listener) {
+	for {
+		nc, err := ln.Accept()
 		if err != nil {
 			return
 		}
-		c := &upstreamConn{Conn: nc, server: u, tcp: nc.(*net.TCPConn), number: n}
+		c := &upstreamConn{Conn: nc, server: u, tcp: nc.(*net.TCPConn)}
 		if u.tls != nil {
 			c.Conn = tls.Server(nc, u.tls)
 		}
 		u.mu.Lock()
+		c.number = u.conn
+		u.conn++
 		u.conns[c] = true
 		closed := u.closed
 		u.mu.Unlock()

@@ -58,25 +58,42 @@ func (c *Client) Forward(x *l7.Exchange) error {
 	if hash := leg.service.Hash; hash != nil {
 		leg.choice.Hash, leg.choice.Hashed, leg.cookie = hash.Hash(x)
 	}
-	for n := 1; ; n++ {
+	if d := leg.service.Balancer.HedgeDelay(); d > 0 && leg.hedgeable() {
+		leg.hedgeAfter = d
+	}
+	for {
 		err := leg.try()
 		if err == nil {
 			return nil
 		}
 		c.count(err)
-		if !err.Retryable || n >= leg.service.Tries {
+		if !err.Retryable || leg.asked(err) >= leg.service.Tries {
 			return err
 		}
 		if err.Reason == l7.ReasonPending {
-			n-- // nobody was asked; each endpoint says so once at the most
-			continue
+			continue // nobody was asked; each endpoint says so once at the most
 		}
-		if !leg.service.Balancer.MayRetry(sock.Now()) {
+		now := sock.Now()
+		if time.Duration(now-x.Tries[leg.at].Started) >= silence && x.Wire.Departed() {
+			return noAnswer(errDeparted, true, false, false) // opening a connection does not look
+		}
+		if !leg.service.Balancer.MayRetry(now) {
 			c.Metrics.UpstreamRetriesRefused.Inc()
 			return err
 		}
 		c.Metrics.UpstreamRetries.Inc()
 	}
+}
+
+// asked counts the tries so far: those that asked somebody, and the last one,
+// whose error err is.
+func (l *leg) asked(err *l7.Error) (n int) {
+	for i := range l.x.Tries {
+		if e := l.x.Tries[i].Err; e == nil || e.Reason != l7.ReasonPending || e == err {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *Client) count(err *l7.Error) {
@@ -93,6 +110,7 @@ type leg struct {
 	choice    upstream.Choice // but for Tried
 	cookie    string          // the Set-Cookie value that the answer gets, or ""
 	endpoint  *upstream.Endpoint
+	at        int  // the try's place in Exchange.Tries
 	reported  bool // the endpoint knows how the try went
 	conn      *upstream.Conn
 	framing   syntax.Framing
@@ -104,6 +122,8 @@ type leg struct {
 	held      *buf.Block // the block request lies in; nil once it is sent
 	whole     []byte     // the request's content, if all of it is here
 	upload    *upload    // the request's content on its way, or nil
+
+	hedgeAfter time.Duration // without a head; 0: the request is not hedged, or was
 }
 
 // try sends the request to one endpoint and brings its answer back.
@@ -111,22 +131,30 @@ func (l *leg) try() *l7.Error {
 	if err := l.pick(); err != nil {
 		return err
 	}
-	defer l.endpoint.End()
-	if l.now == 0 {
-		l.now = l.x.Forwarded()
-	} else {
-		l.now = sock.Now()
+	if l.hedgeAfter > 0 && l.asked(nil)+1 < l.service.Tries {
+		return l.hedged()
 	}
-	record := l.x.AddTry(l.endpoint.Addr, l.now)
+	defer l.endpoint.End()
+	record := l.begin()
 	if l.x.RunUpstreamHooks() == l7.Done {
 		return l.x.Err() // nil: a hook has replied
 	}
-	l.reported = false
 	err := l.exchange(record)
 	if record.Err = err; err != nil {
 		l.reportError(err)
 	}
 	return err
+}
+
+// begin records the start of a try at l.endpoint.
+func (l *leg) begin() *l7.Try {
+	if l.now == 0 {
+		l.now = l.x.Forwarded()
+	} else {
+		l.now = sock.Now()
+	}
+	l.at, l.reported = len(l.x.Tries), false
+	return l.x.AddTry(l.endpoint.Addr, l.now)
 }
 
 // report tells the endpoint of a head, the first of which says how the try went.
@@ -135,14 +163,21 @@ func (l *leg) report(status int) {
 		return
 	}
 	now := sock.Now()
-	latency := time.Duration(now - l.x.Tries[len(l.x.Tries)-1].Started)
+	latency := time.Duration(now - l.x.Tries[l.at].Started)
 	l.endpoint.Report(upstream.Outcome{Kind: upstream.OutcomeStatus, Status: status, Latency: latency}, now)
 }
 
 // reportError tells the endpoint of a try that ended without a head, unless
 // that was not its doing.
 func (l *leg) reportError(err *l7.Error) {
-	if l.reported || err.Side != l7.SideUpstream || isOurs(err) {
+	if !l.reported {
+		reportError(l.endpoint, err, l.x.Tries[l.at].Started)
+	}
+}
+
+// reportError tells an endpoint of a try that began at the given time.
+func reportError(e *upstream.Endpoint, err *l7.Error, started int64) {
+	if err.Side != l7.SideUpstream || isOurs(err) {
 		return
 	}
 	o := upstream.Outcome{Kind: upstream.OutcomeConnect}
@@ -150,8 +185,8 @@ func (l *leg) reportError(err *l7.Error) {
 		o.Kind = upstream.OutcomeTimeout
 	}
 	now := sock.Now()
-	o.Latency = time.Duration(now - l.x.Tries[len(l.x.Tries)-1].Started)
-	l.endpoint.Report(o, now)
+	o.Latency = time.Duration(now - started)
+	e.Report(o, now)
 }
 
 // isOurs reports whether a connection did not come about by our own doing: we
@@ -224,9 +259,8 @@ func (l *leg) exchange(record *l7.Try) *l7.Error {
 // another one may do, unless they all are.
 func (l *leg) dial(pool *upstream.Pool) (*upstream.Conn, *l7.Error) {
 	if !l.endpoint.BeginDial() {
-		e := overLimit(upstream.ErrOverLimit)
-		e.Reason = l7.ReasonPending
-		e.Retryable = l.service.Balancer.Others(l.tried, func(e *upstream.Endpoint) bool { return l.poolOf(e).HasIdle() })
+		e := pendingLimit()
+		e.Retryable = l.others()
 		return nil, e
 	}
 	defer l.endpoint.EndDial()
@@ -235,6 +269,19 @@ func (l *leg) dial(pool *upstream.Pool) (*upstream.Conn, *l7.Error) {
 		return nil, dialError(err)
 	}
 	return conn, nil
+}
+
+// pendingLimit is an endpoint that is opening as many connections as it may.
+func pendingLimit() *l7.Error {
+	e := overLimit(upstream.ErrOverLimit)
+	e.Reason = l7.ReasonPending
+	return e
+}
+
+// others reports whether an endpoint that was not tried has or may open a
+// connection.
+func (l *leg) others() bool {
+	return l.service.Balancer.Others(l.tried, func(e *upstream.Endpoint) bool { return l.poolOf(e).HasIdle() })
 }
 
 // roundTrip sends the request on l.conn and delivers the answer. It gives the
@@ -247,6 +294,12 @@ func (l *leg) roundTrip() *l7.Error {
 	} else {
 		answer.release()
 	}
+	return l.part(err)
+}
+
+// part gives the connection back or closes it, whichever the exchange on it,
+// which ended with err, allows.
+func (l *leg) part(err *l7.Error) *l7.Error {
 	reuse := err == nil && !l.framing.Close
 	if up := l.upload; up != nil {
 		l.upload = nil
@@ -306,7 +359,7 @@ func (l *leg) await(size int) (a answer, wrote bool, err error) {
 		} else {
 			a.block, a.to, err = l.conn.ReadBlock(size)
 		}
-		if err == nil || !wrote || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err == nil || !wrote || !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, sock.ErrUnsent) {
 			return a, wrote, err
 		}
 		if up := l.upload; up != nil && up.failed() {

@@ -3,5 +3,6 @@
 // answer to the exchange's wire.
 //
 // It runs on the exchange's goroutine. Only a request body that is still
-// arriving has a goroutine of its own, which is joined before Forward returns.
+// arriving, and each try of a request whose answer is late and that may be
+// hedged, has a goroutine of its own; all are joined before Forward returns.
 package forward

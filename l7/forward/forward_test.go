@@ -36,7 +36,7 @@ type origin struct {
 }
 
 // newOrigin serves each connection by handle, which gets its number, from 1.
-func newOrigin(t *testing.T, handle func(n int, c *client)) *origin {
+func newOrigin(t testing.TB, handle func(n int, c *client)) *origin {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -148,7 +148,7 @@ func (w *wire) String() string {
 
 // fixture is a pipeline that forwards to origins.
 type fixture struct {
-	t       *testing.T
+	t       testing.TB
 	p       *l7.Pipeline
 	set     *upstream.Set
 	service *l7.Service
@@ -157,7 +157,7 @@ type fixture struct {
 }
 
 // hooks are plugins of the one route.
-func newFixture(t *testing.T, hooks []any, origins ...*origin) *fixture {
+func newFixture(t testing.TB, hooks []any, origins ...*origin) *fixture {
 	t.Helper()
 	f := &fixture{t: t, set: upstream.NewSet(), log: new(bytes.Buffer)}
 	f.set.SetLimits(upstream.PoolLimits{Idle: 8, IdleTimeout: time.Minute, Requests: 1000})

@@ -28,7 +28,7 @@ func (l *leg) receive(a answer) *l7.Error {
 		}
 		head := string(a.view()[:end])
 		if err := syntax.ParseResponse(head, l.method, &l.client.Limits, &x.Resp, &l.framing); err != nil {
-			return l.protocolError(err)
+			return protocolError(err)
 		}
 		a.consume(end)
 		status := x.Resp.Status
@@ -38,9 +38,9 @@ func (l *leg) receive(a answer) *l7.Error {
 			return l.tunnel(&a)
 		case status < 200:
 			if interims++; interims > maxInterims {
-				return l.protocolError(errInterims)
+				return protocolError(errInterims)
 			}
-			if err := l.interim(); err != nil {
+			if err := l.interim(&x.Resp); err != nil {
 				return err
 			}
 			continue
@@ -63,7 +63,7 @@ func (l *leg) receive(a answer) *l7.Error {
 
 // settle takes in the status of the final head.
 func (l *leg) settle(status int) {
-	l.x.Tries[len(l.x.Tries)-1].Status = status
+	l.x.Tries[l.at].Status = status
 	l.report(status)
 	if l.cookie != "" {
 		l.x.Resp.Header.AddField(l7.Field{Name: "Set-Cookie", Value: l.cookie, ID: l7.FieldSetCookie})
@@ -75,7 +75,7 @@ func (l *leg) readHead(a *answer) (end int, _ *l7.Error) {
 	for from := 0; ; {
 		end, err := syntax.FindResponseHead(a.view(), from, &l.client.Limits)
 		if err != nil {
-			return 0, l.protocolError(err)
+			return 0, protocolError(err)
 		}
 		if end > 0 {
 			return end, nil
@@ -107,9 +107,15 @@ func (l *leg) more(a *answer) error {
 	if err != nil {
 		return err
 	}
+	a.add(next)
+	return nil
+}
+
+// add puts further bytes behind those in a, and takes them over.
+func (a *answer) add(next answer) {
 	if a.empty() {
 		*a = next
-		return nil
+		return
 	}
 	kept := copy(a.block.B, a.view())
 	if need := kept + next.to; need > len(a.block.B) {
@@ -117,17 +123,15 @@ func (l *leg) more(a *answer) error {
 	}
 	a.from, a.to = 0, kept+copy(a.block.B[kept:], next.view())
 	next.release()
-	return nil
 }
 
 // interim passes a 1xx on. 100 is between us and the upstream, since we ask for
 // content ourselves.
-func (l *leg) interim() *l7.Error {
-	x := l.x
-	if x.Resp.Status == http.StatusContinue || x.Req.Proto == l7.HTTP10 {
+func (l *leg) interim(resp *l7.Response) *l7.Error {
+	if resp.Status == http.StatusContinue || l.x.Req.Proto == l7.HTTP10 {
 		return nil
 	}
-	if err := x.Wire.WriteHead(x.Resp.Status, &x.Resp.Header, 0); err != nil {
+	if err := l.x.Wire.WriteHead(resp.Status, &resp.Header, 0); err != nil {
 		return l.clientError(err)
 	}
 	return nil
@@ -314,7 +318,7 @@ func (l *leg) write(p []byte) error {
 
 // protocolError is an answer that is not HTTP. Such an answer is not retried:
 // the upstream has seen the request.
-func (l *leg) protocolError(err error) *l7.Error {
+func protocolError(err error) *l7.Error {
 	var e *l7.Error
 	if errors.As(err, &e) {
 		return e

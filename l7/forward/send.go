@@ -117,6 +117,12 @@ func (l *leg) sendStreaming(head []byte) (answer, *l7.Error) {
 
 // sendError says what it means that no answer came.
 func (l *leg) sendError(err error, wrote bool) *l7.Error {
+	return noAnswer(err, wrote, l.conn.Reused(), l.replayable())
+}
+
+// noAnswer is sendError for a connection that was or was not reused and a
+// request that is or is not replayable.
+func noAnswer(err error, wrote, reused, replayable bool) *l7.Error {
 	e := &l7.Error{Status: http.StatusBadGateway, Message: textInvalid, Reason: l7.ReasonUpstreamClosed, Side: l7.SideUpstream, Err: err}
 	switch {
 	case errors.Is(err, errDeparted):
@@ -124,11 +130,11 @@ func (l *leg) sendError(err error, wrote bool) *l7.Error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e.Status, e.Message, e.Reason = http.StatusGatewayTimeout, textTimeout, l7.ReasonUpstreamTimeout
 	case errors.Is(err, sock.ErrStale):
-	case l.conn.Reused() && l.replayable():
+	case reused && replayable:
 		// The peer may have closed an idle connection just when we used it.
 		e.Err = errors.Join(sock.ErrStale, err)
 	}
-	e.Retryable = !wrote || l.replayable()
+	e.Retryable = !wrote || replayable
 	return e
 }
 

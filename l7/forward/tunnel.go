@@ -5,12 +5,14 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
 // tunnel passes a 101 on and then bytes both ways, until both sides have
@@ -40,7 +42,7 @@ func (l *leg) tunnel(a *answer) *l7.Error {
 	}
 	x.Sent += int64(len(a.view()))
 	l.conn.Socket().SetWriteTimeout(0) // the tunnel has deadlines of its own
-	t := &tunnel{idle: l.service.ReadTimeout, client: client, upstream: l.conn}
+	t := &tunnel{idle: l.service.ReadTimeout, client: client, upstream: l.conn, panics: &l.client.Metrics.Panics}
 	t.lastActive.Store(sock.Now())
 	x.Sent += t.run()
 	return nil
@@ -51,8 +53,11 @@ type tunnel struct {
 	idle       time.Duration
 	client     l7.Tunnel
 	upstream   l7.Tunnel
+	panics     *telemetry.Counter
 	lastActive atomic.Int64 // sock.Now of the last byte in either direction
-	ended      atomic.Bool  // both sides are to end; set before the deadlines that tell them
+
+	mu    sync.Mutex // of all deadlines
+	ended bool       // both sides are to end
 }
 
 // run relays until both directions have ended and returns the bytes the client
@@ -61,10 +66,23 @@ func (t *tunnel) run() (sent int64) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer func() {
+			if recover() != nil {
+				t.panics.Inc()
+				t.end()
+			}
+		}()
 		t.copy(t.upstream, t.client)
 	}()
+	whole := false
+	defer func() {
+		if !whole { // a panic, which the exchange recovers
+			t.end()
+		}
+		<-done
+	}()
 	sent = t.copy(t.client, t.upstream)
-	<-done
+	whole = true
 	return sent
 }
 
@@ -75,14 +93,15 @@ func (t *tunnel) copy(dst, src l7.Tunnel) (moved int64) {
 	b := buf.Get(buf.Medium)
 	defer b.Put()
 	for {
-		_ = src.SetReadDeadline(time.Now().Add(t.idle))
-		if t.ended.Load() {
+		if !t.arm(src.SetReadDeadline) {
 			return moved
 		}
 		n, err := src.Read(b.B)
 		if n > 0 {
 			t.lastActive.Store(sock.Now())
-			_ = dst.SetWriteDeadline(time.Now().Add(t.idle))
+			if !t.arm(dst.SetWriteDeadline) {
+				return moved
+			}
 			if _, werr := dst.Write(b.B[:n]); werr != nil {
 				t.end()
 				return moved
@@ -108,9 +127,21 @@ func (t *tunnel) copy(dst, src l7.Tunnel) (moved int64) {
 
 func (t *tunnel) quiet() time.Duration { return time.Duration(sock.Now() - t.lastActive.Load()) }
 
+// arm sets a deadline, unless both sides are to end: that of end stands then.
+func (t *tunnel) arm(set func(time.Time) error) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		_ = set(time.Now().Add(t.idle))
+	}
+	return !t.ended
+}
+
 // end lets reads and writes on both sides fail from now on.
 func (t *tunnel) end() {
-	t.ended.Store(true)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
 	past := time.Unix(1, 0)
 	for _, e := range []l7.Tunnel{t.client, t.upstream} {
 		_ = e.SetReadDeadline(past)

@@ -1,0 +1,9 @@
+package forward_test
+
+import (
+	"testing"
+
+	"github.com/bulwark-edge/bulwark/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
