@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/bulwark-edge/bulwark/internal/buf"
 )
 
@@ -38,6 +36,7 @@ type Conn struct {
 	n       int
 	err     error
 	fill    func(fd uintptr) bool // c.tryFill, made once
+	noWait  bool                  // Read does not wait
 
 	// Owned by Loop.
 	turn func() (stop bool)
@@ -221,9 +220,7 @@ func (c *Conn) Close() error {
 func (c *Conn) Departed() bool {
 	gone := false
 	err := c.raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-		n, err := unix.Poll(p, 0)
-		gone = err == nil && n > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+		gone = ended(int(fd))
 	})
 	return gone || err != nil
 }

@@ -40,9 +40,13 @@ func (c *Conn) takeTurn(fd uintptr) (stop bool) {
 	return c.turn()
 }
 
-// Read reads, and waits for bytes unless it is called within a turn of Loop.
+// Read reads, and waits for bytes unless it is called within a turn of Loop or
+// after SetNoWait.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.fd < 0 {
+		if c.noWait {
+			return c.readNow(p)
+		}
 		return c.TCPConn.Read(p)
 	}
 	if c.closed.Load() {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulwark-edge/bulwark/internal/testkit/leak"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -203,7 +205,7 @@ func TestLeaked(t *testing.T) {
 		defer close(done)
 		<-stop
 	}()
-	if left := leaked(before, 50*time.Millisecond); len(left) != 1 || !strings.Contains(left[0], "TestLeaked") {
+	if left := leak.Within(50*time.Millisecond, before); len(left) != 1 || !strings.Contains(left[0], "TestLeaked") {
 		t.Errorf("found %d goroutines, want the one of this test: %s", len(left), strings.Join(left, "\n"))
 	}
 	close(stop)
