@@ -1,0 +1,345 @@
+package udp
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFlowsInAll(t *testing.T) {
+	up := echo(t, "127.0.0.1:0")
+	e := New(Limits{Flows: 2})
+	h := newStub(to(up))
+	one := serve(t, e, "127.0.0.1:0", 1, Options{Handler: h})
+	two := serve(t, e, "127.0.0.1:0", 1, Options{Handler: h})
+	for _, p := range []*Port{one, two} {
+		c := dialTo(t, netip.MustParseAddrPort(p.Addr()))
+		send(t, c, []byte("x"))
+		receive(t, c)
+	}
+	c := dialTo(t, netip.MustParseAddrPort(two.Addr()))
+	send(t, c, []byte("too many"))
+	until(t, "the drop", func() bool { return two.Counts().Drops[DropFlows] == 1 })
+	one.Close()
+	send(t, c, []byte("there is room"))
+	if got := receive(t, c); string(got) != "there is room" {
+		t.Errorf("got %q", got)
+	}
+	if n := e.Flows(); n != 2 {
+		t.Errorf("%d flows are counted, want 2", n)
+	}
+}
+
+func TestFlowsPerAddress(t *testing.T) {
+	up := echo(t, "127.0.0.1:0")
+	h := newStub(to(up))
+	p := serve(t, New(Limits{}), "127.0.0.1:0", 2, Options{Handler: h, Bounds: Bounds{FlowsPerAddress: 3}})
+	at := netip.MustParseAddrPort(p.Addr())
+	for range 3 {
+		c := dialTo(t, at)
+		send(t, c, []byte("x"))
+		receive(t, c)
+	}
+	c := dialTo(t, at)
+	send(t, c, []byte("x"))
+	until(t, "the drop", func() bool { return p.Counts().Drops[DropAddress] == 1 })
+	other, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 77)}, net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	send(t, other, []byte("x"))
+	receive(t, other)
+}
+
+func TestTenants(t *testing.T) {
+	second := int64(time.Second)
+	type step struct {
+		addr   byte
+		at     int64
+		leave  bool
+		ok     bool
+		reason DropReason
+	}
+	for _, test := range []struct {
+		name   string
+		bounds Bounds
+		steps  []step
+		left   int // tenants in the table after all
+	}{
+		{"no bounds", Bounds{}, []step{{addr: 1, ok: true}, {addr: 1, ok: true}}, 0},
+		{
+			"flows", Bounds{FlowsPerAddress: 2},
+			[]step{{addr: 1, ok: true}, {addr: 1, ok: true}, {addr: 1, reason: DropAddress}, {addr: 2, ok: true}, {addr: 1, leave: true}, {addr: 1, ok: true}}, 2,
+		},
+		{
+			"rate", Bounds{NewFlowsPerSecond: 2},
+			[]step{
+				{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, ok: true}, {addr: 1, at: 1, reason: DropRate},
+				{addr: 1, at: second/2 + 1, ok: true}, {addr: 1, at: second/2 + 1, reason: DropRate}, {addr: 2, at: second, ok: true},
+			}, 2,
+		},
+		{
+			"rate with a burst", Bounds{NewFlowsPerSecond: 1, NewFlowsBurst: 3},
+			[]step{
+				{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, ok: true}, {addr: 1, at: 1, ok: true}, {addr: 1, at: 1, reason: DropRate},
+				{addr: 1, at: second + 1, ok: true}, {addr: 1, at: second + 1, reason: DropRate},
+			}, 1,
+		},
+		{
+			"less than one in a second", Bounds{NewFlowsPerSecond: 0.5},
+			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: second, reason: DropRate}, {addr: 1, at: 2*second + 1, ok: true}}, 1,
+		},
+		{
+			"the rate outlives the flow", Bounds{NewFlowsPerSecond: 1},
+			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, leave: true}, {addr: 1, at: 2, reason: DropRate}}, 1,
+		},
+		{
+			"what has rested is forgotten", Bounds{NewFlowsPerSecond: 1},
+			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, leave: true}, {addr: 2, at: 5 * second, ok: true}}, 1,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			all := tenants{all: make(map[tenantKey]*tenant)}
+			flows := make(map[byte][]*tenant)
+			for i, s := range test.steps {
+				if s.leave {
+					n := len(flows[s.addr]) - 1
+					all.leave(flows[s.addr][n], s.at)
+					flows[s.addr] = flows[s.addr][:n]
+					continue
+				}
+				c, reason, ok := all.enter(&key{client: [16]byte{15: s.addr}}, &test.bounds, s.at)
+				if ok != s.ok || !ok && reason != s.reason {
+					t.Errorf("step %d: got %t and %v", i, ok, reason)
+				}
+				if ok {
+					flows[s.addr] = append(flows[s.addr], c)
+				}
+			}
+			if len(all.all) != test.left {
+				t.Errorf("%d clients are in the table, want %d", len(all.all), test.left)
+			}
+		})
+	}
+}
+
+// TestTenantsAreBounded lets many addresses come once each: no more are kept
+// than idleClients.
+func TestTenantsAreBounded(t *testing.T) {
+	all := tenants{all: make(map[tenantKey]*tenant)}
+	for i := range 2 * idleClients {
+		k := key{client: [16]byte{0: byte(i), 1: byte(i >> 8), 2: byte(i >> 16)}}
+		c, _, ok := all.enter(&k, &Bounds{NewFlowsPerSecond: 1e-3, NewFlowsBurst: 1}, 1)
+		if !ok {
+			t.Fatal("a new address was refused")
+		}
+		all.leave(c, 1)
+	}
+	if n := len(all.all); n != idleClients || all.idle.n != n {
+		t.Errorf("%d addresses are kept, %d of them queued, want %d", n, all.idle.n, idleClients)
+	}
+}
+
+// waits is a Handler whose flows wait for Resolve until the test says so.
+func waits(up netip.AddrPort) (h *stub, calls *atomic.Int32, release chan Decision) {
+	release = make(chan Decision)
+	calls = new(atomic.Int32)
+	h = newStub(func(*Datagram) Decision { return Decision{Verdict: Wait, Cookie: "asked"} })
+	h.resolve = func(ctx context.Context, d *Datagram, cookie any) Decision {
+		calls.Add(1)
+		select {
+		case decision := <-release:
+			if decision.Verdict == Forward {
+				decision.Upstream = up
+				decision.Cookie = cookie.(string) + " " + string(d.Payload)
+			}
+			return decision
+		case <-ctx.Done():
+			return Decision{Verdict: Drop, Cookie: "late"}
+		}
+	}
+	return h, calls, release
+}
+
+func TestResolve(t *testing.T) {
+	up := listen(t, "127.0.0.1:0")
+	h, _, release := waits(addrOf(up))
+	e := New(Limits{})
+	p := serve(t, e, "127.0.0.1:0", 1, Options{Handler: h})
+	c := dialTo(t, netip.MustParseAddrPort(p.Addr()))
+	want := []string{"first", "", "third"}
+	for _, s := range want {
+		send(t, c, []byte(s))
+	}
+	until(t, "all to be held", func() bool { return e.held.Load() == int64(len("firstthird")) && p.Counts().Received.Datagrams == 3 })
+	release <- Decision{Verdict: Forward, Preamble: []byte("> ")}
+	for i, s := range want {
+		if i == 0 {
+			s = "> " + s
+		}
+		if got := receive(t, up); string(got) != s {
+			t.Errorf("datagram %d is %q, want %q", i, got, s)
+		}
+	}
+	p.Close()
+	if e := h.ends(t, 1)[0]; e.cookie != "asked first" || e.Reason != Closing || e.upstreamSent.Datagrams != 3 {
+		t.Errorf("ended %+v", e)
+	}
+	if n := e.held.Load(); n != 0 {
+		t.Errorf("%d bytes are still counted as held", n)
+	}
+}
+
+// TestResolveEnds shows that each flow that waits is closed once, whatever comes
+// of it, and that nothing it had held is left.
+func TestResolveEnds(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		act    func(t *testing.T, p *Port, release chan Decision)
+		reason Reason
+		drops  DropReason
+		cookie any
+	}{
+		{
+			"refused", func(t *testing.T, _ *Port, release chan Decision) { release <- Decision{} },
+			Refused, DropRefused, "asked",
+		},
+		{
+			"closed meanwhile", func(t *testing.T, p *Port, _ chan Decision) { p.Close() },
+			Refused, DropRefused, "late",
+		},
+		{
+			"drained meanwhile", func(t *testing.T, p *Port, release chan Decision) {
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				p.Drain(ctx)
+				p.Close()
+			},
+			Drained, DropHeld, "late",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h, calls, release := waits(netip.AddrPort{})
+			e := New(Limits{})
+			p := serve(t, e, "127.0.0.1:0", 1, Options{Handler: h})
+			c := dialTo(t, netip.MustParseAddrPort(p.Addr()))
+			send(t, c, []byte("x"))
+			until(t, "Resolve", func() bool { return calls.Load() == 1 })
+			test.act(t, p, release)
+			ends := h.ends(t, 1)
+			if len(ends) != 1 || ends[0].Reason != test.reason || ends[0].cookie != test.cookie {
+				t.Errorf("ended %+v, want once by %v", ends, test.reason)
+			}
+			until(t, "the drop", func() bool { return p.Counts().Drops[test.drops] == 1 })
+			if e.held.Load() != 0 || e.Flows() != 0 {
+				t.Errorf("%d bytes and %d flows are left", e.held.Load(), e.Flows())
+			}
+		})
+	}
+}
+
+func TestHeldIsBounded(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		limits Limits
+		sizes  []int
+		drops  uint64
+		bytes  int64
+	}{
+		{"datagrams of a flow", Limits{}, repeat(heldPerFlow+3, 10), 3, heldPerFlow * 10},
+		{"bytes of a flow", Limits{}, []int{9000, 7000, 9000, 300}, 1, 16300},
+		{"bytes in all", Limits{HeldBytes: 1000}, []int{600, 600, 300}, 1, 900},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h, _, release := waits(echo(t, "127.0.0.1:0"))
+			e := New(test.limits)
+			p := serve(t, e, "127.0.0.1:0", 1, Options{Handler: h})
+			c := dialTo(t, netip.MustParseAddrPort(p.Addr()))
+			for _, size := range test.sizes {
+				send(t, c, make([]byte, size))
+			}
+			until(t, "all to be taken", func() bool { return p.Counts().Received.Datagrams == uint64(len(test.sizes)) })
+			until(t, "the drops", func() bool { return p.Counts().Drops[DropHeld] == test.drops })
+			if n := e.held.Load(); n != test.bytes {
+				t.Errorf("%d bytes are held, want %d", n, test.bytes)
+			}
+			release <- Decision{Verdict: Forward}
+			until(t, "what was held to be sent", func() bool { return e.held.Load() == 0 })
+		})
+	}
+}
+
+func TestResolvesAreBounded(t *testing.T) {
+	h, calls, release := waits(echo(t, "127.0.0.1:0"))
+	p := serve(t, New(Limits{Resolves: 2}), "127.0.0.1:0", 1, Options{Handler: h})
+	at := netip.MustParseAddrPort(p.Addr())
+	for range 2 {
+		send(t, dialTo(t, at), []byte("x"))
+	}
+	until(t, "two calls", func() bool { return calls.Load() == 2 })
+	send(t, dialTo(t, at), []byte("x"))
+	if e := h.ends(t, 1)[0]; e.Reason != Unresolved {
+		t.Errorf("ended by %v", e.Reason)
+	}
+	release <- Decision{Verdict: Forward}
+	c := dialTo(t, at)
+	until(t, "room for another", func() bool {
+		send(t, c, []byte("x"))
+		return calls.Load() == 3
+	})
+}
+
+// TestPanics shows that a hook that panics costs its datagram or flow, and is
+// counted.
+func TestPanics(t *testing.T) {
+	up := echo(t, "127.0.0.1:0")
+	var mu sync.Mutex
+	var told []any
+	mode := ""
+	h := newStub(func(d *Datagram) Decision {
+		mode = string(d.Payload)
+		switch mode {
+		case "admit":
+			panic("in admit")
+		case "resolve":
+			return Decision{Verdict: Wait}
+		case "deliver":
+			return Decision{Verdict: Local}
+		}
+		return Decision{Verdict: Forward, Upstream: up}
+	})
+	h.resolve = func(context.Context, *Datagram, any) Decision { panic("in resolve") }
+	e := New(Limits{})
+	p := serve(t, e, "127.0.0.1:0", 1, Options{
+		Handler: h, Consumer: consumer(func(*Flow, []byte, int) { panic("in deliver") }),
+		Panicked: func(v any, _ []byte) { mu.Lock(); told = append(told, v); mu.Unlock() },
+	})
+	at := netip.MustParseAddrPort(p.Addr())
+	for i, mode := range []string{"admit", "resolve", "deliver"} {
+		send(t, dialTo(t, at), []byte(mode))
+		until(t, "the panic in "+mode, func() bool { return p.Counts().Drops[DropPanic] == uint64(i+1) })
+		c := dialTo(t, at)
+		send(t, c, []byte("still here?"))
+		receive(t, c)
+	}
+	mu.Lock()
+	if diff := cmp.Diff([]any{"in admit", "in resolve", "in deliver"}, told); diff != "" {
+		t.Errorf("told of panics (-want +got):\n%s", diff)
+	}
+	mu.Unlock()
+	p.Close()
+	if n := e.Flows(); n != 0 {
+		t.Errorf("%d flows are left", n)
+	}
+}
+
+type consumer func(f *Flow, payload []byte, segment int)
+
+func (c consumer) Deliver(f *Flow, payload []byte, segment int) { c(f, payload, segment) }

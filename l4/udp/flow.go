@@ -1,0 +1,209 @@
+package udp
+
+import (
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bulwark-edge/bulwark/internal/epoll"
+)
+
+// Flow is the datagrams between one client's address and port and an upstream.
+// It belongs to one loop: only what runs on that may use it.
+type Flow struct {
+	Cookie any // the Handler's
+
+	lane  *lane
+	fd    int // towards the upstream; -1: none
+	state state
+	// single and singleToClient say that datagrams towards the upstream and the
+	// client are sent one by one, because the path takes no UDP_SEGMENT.
+	single, singleToClient bool
+
+	key       key
+	name      address          // the client, for answers
+	source    [sourceRoom]byte // the control message that names our address
+	sourceLen uint8
+
+	kernelDrops uint32 // of answers, as the kernel told last
+
+	chain    int16 // of the batch under way: the flow's last datagram; -1: none
+	answers  int   // of Decision
+	idle     int64
+	last     int64 // in the loop's time: when the last datagram came
+	started  int64
+	timer    epoll.Timer
+	upstream netip.AddrPort
+	handler  Handler
+	tenant   *tenant // of its client's address; nil: that is not bounded
+	held     *held   // nil but while it waits
+	names    []Name
+
+	received, sent                 Traffic
+	upstreamReceived, upstreamSent Traffic
+}
+
+type state uint8
+
+const (
+	waiting state = iota
+	open
+	local
+	closed
+)
+
+var (
+	_ epoll.Handler = (*Flow)(nil)
+	_ epoll.Expirer = (*Flow)(nil)
+)
+
+// Client returns where the flow's datagrams come from and answers go.
+func (f *Flow) Client() netip.AddrPort { return f.key.clientAddr() }
+
+// Local returns the address that the client sends to.
+func (f *Flow) Local() netip.AddrPort { return f.lane.localOf(&f.key) }
+
+// Upstream returns where the flow goes; the zero value if it never got there.
+func (f *Flow) Upstream() netip.AddrPort { return f.upstream }
+
+// Started and Last return when the flow began and when its last datagram came,
+// in sock.Now's time.
+func (f *Flow) Started() int64 { return f.started }
+
+// Last is described at Started.
+func (f *Flow) Last() int64 { return f.last }
+
+// Received returns what the client sent, Sent what was sent to it.
+func (f *Flow) Received() Traffic { return f.received }
+
+// Sent is described at Received.
+func (f *Flow) Sent() Traffic { return f.sent }
+
+// UpstreamReceived returns what the upstream answered, UpstreamSent what was
+// sent to it, preamble included.
+func (f *Flow) UpstreamReceived() Traffic { return f.upstreamReceived }
+
+// UpstreamSent is described at UpstreamReceived.
+func (f *Flow) UpstreamSent() Traffic { return f.upstreamSent }
+
+// Port returns the listener's.
+func (f *Flow) Port() *Port { return f.lane.port }
+
+func (f *Flow) singly(toClient bool) bool {
+	if toClient {
+		return f.singleToClient
+	}
+	return f.single
+}
+
+// Ready reads answers.
+func (f *Flow) Ready(uint32) {
+	if f.state == open {
+		f.lane.receiveAnswers(f)
+	}
+}
+
+// Expired looks whether the flow was silent for its idle time. A datagram only
+// notes when it came; the timer is put off here.
+func (f *Flow) Expired() {
+	l := f.lane
+	if due := f.last + f.idle; f.state != waiting && l.loop.Now() < due {
+		l.loop.Set(&f.timer, due)
+		return
+	}
+	if f.state == waiting {
+		l.end(f, End{Reason: Unresolved})
+		return
+	}
+	l.end(f, End{Reason: Idle})
+}
+
+// begin makes a flow known, in the state waiting.
+func (l *lane) begin(k *key, name *address, c *control, handler Handler, t *tenant) *Flow {
+	f := &Flow{lane: l, fd: -1, key: *k, name: *name, handler: handler, tenant: t, chain: -1}
+	if l.socket.wild {
+		f.sourceLen = uint8(putSource(f.source[:], l.socket.family, c.local, c.ifindex))
+	}
+	f.started = l.loop.Now()
+	f.last = f.started
+	f.timer.Do = f
+	l.flows[*k] = f
+	l.count.flows.Add(1)
+	l.count.opened.Add(1)
+	return f
+}
+
+// connect gives the flow its socket and waits for answers.
+func (l *lane) connect(f *Flow, d *Decision) error {
+	fd, err := dial(d.Upstream)
+	if err != nil {
+		return err
+	}
+	if err := l.loop.AddFor(fd, epoll.Readable, f); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	f.fd, f.upstream, f.state = fd, d.Upstream, open
+	return nil
+}
+
+// settle takes over what the decision says of the flow.
+func (l *lane) settle(f *Flow, d *Decision) {
+	f.answers = max(d.Answers, 0)
+	if d.Cookie != nil {
+		f.Cookie = d.Cookie
+	}
+	f.idle = int64(d.Idle)
+	if f.idle <= 0 {
+		f.idle = int64(DefaultIdle)
+	}
+	l.loop.Set(&f.timer, l.loop.Now()+f.idle)
+}
+
+// end closes a flow, once, and tells its Handler, which is left to the end of
+// Resolve while that is under way.
+func (l *lane) end(f *Flow, why End) {
+	if f.state == closed {
+		return
+	}
+	f.state = closed
+	if l.flows[f.key] == f {
+		delete(l.flows, f.key)
+	}
+	if l.recent == f {
+		l.recent = nil
+	}
+	l.dropNames(f)
+	l.loop.Stop(&f.timer)
+	if f.fd >= 0 {
+		l.loop.Forget(f.fd)
+		unix.Close(f.fd)
+		f.fd = -1
+	}
+	l.count.flows.Add(-1)
+	resolving := f.held != nil
+	if resolving {
+		l.count.drop(DropHeld, f.held.n)
+		l.release(f.held)
+		f.held.end = why
+		f.held.cancel()
+	} else {
+		l.tellClosed(f, why)
+	}
+	l.settled()
+}
+
+// tellClosed gives the flow's share of the bounds back after the Handler has
+// done so with what is its own.
+func (l *lane) tellClosed(f *Flow, why End) {
+	defer func() {
+		l.port.engine.flows.Add(-1)
+		l.port.tenants.leave(f.tenant, l.loop.Now())
+	}()
+	defer l.port.guard(&l.count)
+	f.handler.Closed(f, why)
+}
+
+// Idle returns the flow's idle time.
+func (f *Flow) Idle() time.Duration { return time.Duration(f.idle) }

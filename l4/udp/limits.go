@@ -1,0 +1,58 @@
+package udp
+
+import "time"
+
+// Bounds that are not settings.
+const (
+	// batchSize is how many datagrams one call receives or sends.
+	batchSize = 32
+	// slotBytes is room for any datagram, and for what the kernel puts together
+	// of several (UDP_GRO).
+	slotBytes = 64 << 10
+	// answersAtOnce is how many answers of one flow are read before the other
+	// flows have their turn.
+	answersAtOnce = 16
+	// maxSegments and maxTrainBytes bound what is sent as one by UDP_SEGMENT;
+	// the kernel takes 64 and what fits into an IP packet.
+	maxSegments   = 64
+	maxTrainBytes = 65000
+
+	// heldPerFlow and heldBytesPerFlow bound what waits for Resolve.
+	heldPerFlow      = 8
+	heldBytesPerFlow = 16 << 10
+	// resolveTimeout bounds Resolve.
+	resolveTimeout = 10 * time.Second
+	// namesPerFlow is how many names a flow has at a time; the oldest go first.
+	namesPerFlow = 8
+	// idleClients is how many clients without a flow are remembered for the
+	// rate of their new flows.
+	idleClients = 65536
+)
+
+// DefaultIdle is the idle time of a flow whose Decision names none.
+const DefaultIdle = 60 * time.Second
+
+// Limits bound an engine: all of its listeners together. Zero values stand for
+// the defaults.
+type Limits struct {
+	Flows     int // flows, and so sockets to upstreams; DefaultFlows
+	HeldBytes int // datagrams that wait for Resolve; DefaultHeldBytes
+	Resolves  int // calls of Resolve at a time; DefaultResolves
+}
+
+// The defaults of Limits.
+const (
+	DefaultFlows     = 65536
+	DefaultHeldBytes = 4 << 20
+	DefaultResolves  = 256
+)
+
+// Bounds bound one listener. Zero values are no bound.
+type Bounds struct {
+	Flows           int // flows of the engine's listeners, in place of Limits.Flows
+	FlowsPerAddress int // flows of one client address
+	// NewFlowsPerSecond is the rate of new flows of one client address, and
+	// NewFlowsBurst how many it may open at once; 0: as many as in a second.
+	NewFlowsPerSecond float64
+	NewFlowsBurst     int
+}
