@@ -99,11 +99,11 @@ clean: ## Remove what was built
 
 .PHONY: deps
 deps:
-	@internal/devtools/deps.sh cc nginx haproxy curl wrk openssl dnsmasq
+	@internal/devtools/deps.sh cc nginx nginx-stream haproxy curl wrk openssl dnsmasq
 
 .PHONY: bench-deps
 bench-deps:
-	@internal/devtools/deps.sh nginx haproxy wrk openssl
+	@internal/devtools/deps.sh nginx nginx-stream haproxy wrk openssl
 
 .PHONY: tools
 tools:

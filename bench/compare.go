@@ -72,6 +72,8 @@ type Options struct {
 	// they rest before memory is read.
 	IdleConnections int
 	IdleWait        time.Duration
+	// idleTold says that the number is not that of a scenario.
+	idleTold bool
 	// Quick shortens what is not set otherwise, for a first impression.
 	Quick bool
 
@@ -102,7 +104,7 @@ func Compare(ctx context.Context, o Options, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r, err := newRun(ctx, &o)
+	r, err := newRun(ctx, &o, picked)
 	if err != nil {
 		return err
 	}
@@ -118,6 +120,7 @@ func Compare(ctx context.Context, o Options, stdout io.Writer) error {
 
 // plan fills the defaults, checks everything and reports all faults at once.
 func (o *Options) plan() ([]scenario, error) {
+	o.idleTold = o.IdleConnections != 0 || o.Quick
 	pickInt := func(v *int, normal, quick int) {
 		if *v == 0 {
 			*v = normal
@@ -203,14 +206,15 @@ type run struct {
 	programs []program
 	report   Report
 
-	launcher *launcher
-	origin   *process
-	halt     context.CancelFunc
-	joined   sync.WaitGroup
+	launcher     *launcher
+	origin       *process
+	streamOrigin *process // nil: no scenario needs it
+	halt         context.CancelFunc
+	joined       sync.WaitGroup
 }
 
 // newRun finds the programs, makes the temporary folder and starts the origin.
-func newRun(ctx context.Context, o *Options) (_ *run, err error) {
+func newRun(ctx context.Context, o *Options, picked []scenario) (_ *run, err error) {
 	r := &run{o: o, launcher: newLauncher()}
 	wrk, err := lookPath("wrk")
 	errs := []error{err}
@@ -225,6 +229,9 @@ func newRun(ctx context.Context, o *Options) (_ *run, err error) {
 		return nil, err
 	}
 	connections := max(loadConnections, o.IdleConnections) + spareFiles
+	for i := range picked {
+		connections = max(connections, picked[i].resting(o)+spareFiles)
+	}
 	if err := raiseFiles(2*connections + 2*spareFiles); err != nil {
 		return nil, err
 	}
@@ -248,6 +255,11 @@ func newRun(ctx context.Context, o *Options) (_ *run, err error) {
 	if err := r.startOrigin(ctx, &origin); err != nil {
 		return nil, fmt.Errorf("starting the origin: %w", err)
 	}
+	if slices.ContainsFunc(picked, func(s scenario) bool { return s.stream != "" }) {
+		if err := r.startStreamOrigin(ctx); err != nil {
+			return nil, fmt.Errorf("starting the origin for TCP: %w", err)
+		}
+	}
 	if err := r.describe(ctx, &origin); err != nil {
 		return nil, err
 	}
@@ -258,6 +270,9 @@ func newRun(ctx context.Context, o *Options) (_ *run, err error) {
 func (r *run) close() error {
 	if r.origin != nil {
 		r.origin.stop()
+	}
+	if r.streamOrigin != nil {
+		r.streamOrigin.stop()
 	}
 	r.halt()
 	r.joined.Wait()

@@ -93,6 +93,46 @@ func TestIntegrationCompare(t *testing.T) {
 	}
 }
 
+// TestIntegrationCompareTCP runs nginx, HAProxy and the relay for a second each.
+func TestIntegrationCompareTCP(t *testing.T) {
+	clean := ownTemp(t)
+	o := fast(t)
+	o.Scenarios = []string{"tcp-rtt-64", "tcp-bulk", "tcp-connect", "tcp-idle-8000"}
+	o.JSONFile = filepath.Join(t.TempDir(), "r.json")
+	var out bytes.Buffer
+	if err := Compare(t.Context(), o, &out); err != nil {
+		t.Fatal(err)
+	}
+	clean()
+	b, err := os.ReadFile(o.JSONFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rep Report
+	if err := json.Unmarshal(b, &rep); err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Scenarios) != len(o.Scenarios) {
+		t.Fatalf("got %d scenarios, want %d", len(rep.Scenarios), len(o.Scenarios))
+	}
+	for i, s := range rep.Scenarios {
+		if s.Name != o.Scenarios[i] || s.Bar == nil || len(s.Standings) != 3 {
+			t.Errorf("got scenario %+v", s)
+		}
+		for _, st := range s.Standings {
+			m := &st.Median
+			if st.Turns[0].Failure != "" || st.Errors != 0 || m.Cost <= 0 || m.ResidentBytes < 1e6 || len(st.CostRatio) != 2 {
+				t.Errorf("scenario %q: got %+v", s.Name, st)
+			}
+		}
+	}
+	for _, want := range []string{"50 idle relayed TCP connections", "CPU us/round trip", "CPU us/connection", "MB resident"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
 func checkReport(t *testing.T, rep *Report, scenarios []string) {
 	t.Helper()
 	if rep.Version != ReportVersion || rep.Machine.Kernel == "" || !strings.HasPrefix(rep.Machine.Wrk, "wrk ") || !strings.Contains(rep.Machine.Origin, "nginx") {

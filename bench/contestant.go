@@ -118,6 +118,8 @@ type settings struct {
 	Dir                 string // Of this process, for all of its files.
 	Root                bool   // Running as root, so nginx must be told to stay so.
 	HTTP, HTTPS, Origin int    // Ports on 127.0.0.1.
+	TCP, Bulk           int    // Those of a relay to the two below.
+	Echo, Source        int
 	Logs                bool
 	Connections         int // From clients, at most.
 	Upstream            int // Idle connections kept to the origin.

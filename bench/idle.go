@@ -47,6 +47,7 @@ type crowd struct {
 	address string
 	request string
 	tls     *tls.Config // Nil for cleartext.
+	echo    bool        // What is requested comes back as it is.
 	conns   []net.Conn
 }
 
@@ -101,6 +102,9 @@ func (c *crowd) exchange(i int) error {
 	if _, err := io.WriteString(conn, c.request); err != nil {
 		return fmt.Errorf("sending a request: %w", err)
 	}
+	if c.echo {
+		return c.readEcho(conn)
+	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		return fmt.Errorf("reading an answer: %w", err)
@@ -111,6 +115,17 @@ func (c *crowd) exchange(i int) error {
 	}
 	if resp.StatusCode != http.StatusOK || resp.Close {
 		return fmt.Errorf("got status %d, close %t", resp.StatusCode, resp.Close)
+	}
+	return nil
+}
+
+func (c *crowd) readEcho(conn net.Conn) error {
+	got := make([]byte, len(c.request))
+	if _, err := io.ReadFull(conn, got); err != nil {
+		return fmt.Errorf("reading an echo: %w", err)
+	}
+	if string(got) != c.request {
+		return fmt.Errorf("got %q back, want %q", got, c.request)
 	}
 	return nil
 }

@@ -3,19 +3,29 @@ package bench
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"os"
+	"os/signal"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sys/unix"
 
 	"github.com/bulwark-edge/bulwark/bench/origin"
+	"github.com/bulwark-edge/bulwark/bench/tcp"
+	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/l4/relay"
 )
 
 // dieAfter names the environment variable that makes the stand-in end after
@@ -31,6 +41,14 @@ func TestMain(m *testing.M) {
 		err = standIn(os.Args[3])
 	case len(os.Args) == 4 && os.Args[1] == "run" && os.Args[2] == "-c":
 		err = serveFile(os.Args[3])
+	case len(os.Args) == 7 && os.Args[1] == "bench" && os.Args[2] == "tcp-origin":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		err = tcp.Serve(ctx, tcp.OriginOptions{Echo: os.Args[4], Source: os.Args[6]}, os.Stdout)
+	case len(os.Args) > 3 && os.Args[1] == "bench" && os.Args[2] == "tcp":
+		if err = loadTCP(os.Args[3], os.Args[4:]); err == nil {
+			os.Exit(0)
+		}
 	case len(os.Args) == 3 && os.Args[1] == "check":
 		if _, err = loadFile(os.Args[2]); err == nil {
 			os.Exit(0)
@@ -58,8 +76,9 @@ type benchConfig struct {
 	Services []struct {
 		Name, URL string
 		Routes    []struct {
-			Name  string
-			Paths []string
+			Name         string
+			Paths        []string
+			Destinations []struct{ Port int }
 		}
 	}
 	Certificates []struct {
@@ -82,6 +101,9 @@ func standIn(config string) error {
 	c, err := readBenchConfig(config)
 	if err != nil {
 		return err
+	}
+	if c.Node.Listeners[0].Serve == "tcp" {
+		return relayStreams(c)
 	}
 	to, err := url.Parse(c.Services[0].URL)
 	if err != nil {
@@ -120,6 +142,67 @@ func standIn(config string) error {
 		go func() { ended <- srv.Serve(ln) }()
 	}
 	return <-ended
+}
+
+// relayStreams is the stand-in for TCP: a relay of one loop.
+func relayStreams(c *benchConfig) error {
+	r, err := relay.New(1, nil)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	failed := make(chan error, 1)
+	for i, at := range c.Node.Listeners {
+		to, err := netip.ParseAddrPort(strings.TrimPrefix(c.Services[i].URL, "tcp://"))
+		if err != nil {
+			return err
+		}
+		ln, err := net.Listen("tcp", at.Address)
+		if err != nil {
+			return err
+		}
+		file, err := ln.(*net.TCPListener).File()
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		l, fd := r.Loop(), int(file.Fd())
+		if err := errors.Join(sock.NoDelayFD(fd), unix.SetNonblock(fd, true)); err != nil {
+			return err
+		}
+		ln.Close()
+		l.Post(func() {
+			_, err := l.Accept(fd, func(fd int, _ netip.AddrPort) {
+				l.Dial(to, time.Minute, func(d *relay.Dial, err error) {
+					if err != nil {
+						failed <- err
+						sock.CloseFD(fd)
+						return
+					}
+					l.Start(relay.Pair{Client: fd, Dialed: d, Idle: 10 * time.Minute})
+				})
+			}, func(err error) { failed <- err })
+			if err != nil {
+				failed <- err
+			}
+		})
+	}
+	return <-failed
+}
+
+// loadTCP is bench tcp with the flags that a run passes.
+func loadTCP(address string, args []string) error {
+	o := tcp.Options{Address: address}
+	f := flag.NewFlagSet("tcp", flag.ContinueOnError)
+	f.StringVar(&o.Mode, "mode", "", "")
+	f.IntVar(&o.Connections, "connections", 0, "")
+	f.IntVar(&o.Size, "size", 0, "")
+	f.DurationVar(&o.Duration, "duration", 0, "")
+	f.BoolVar(&o.JSON, "json", false, "")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	return tcp.Run(context.Background(), o, os.Stdout)
 }
 
 // lines counts the lines of s that contain sub.

@@ -106,7 +106,7 @@ func (s *ScenarioReport) grid() [][]string {
 	for _, peer := range s.Standings[1:] {
 		head = append(head, "of "+peer.Contestant)
 	}
-	idle := s.CostUnit == perConnection
+	idle := s.CostUnit == perConnection || s.CostUnit == residentAtAll
 	switch {
 	case idle:
 	case s.CostUnit == perGigabyte:
@@ -136,7 +136,8 @@ func (s *ScenarioReport) grid() [][]string {
 }
 
 func (s *ScenarioReport) cost(v float64) string {
-	if s.CostUnit == perRequest {
+	switch s.CostUnit {
+	case perRequest, perRoundTrip, perConnect, residentAtAll:
 		return fmt.Sprintf("%.2f", v)
 	}
 	return fmt.Sprintf("%.0f", v)

@@ -77,7 +77,7 @@ func Scale(ctx context.Context, o ScaleOptions, stdout io.Writer) (err error) {
 	if _, err := compared.plan(); err != nil {
 		return err
 	}
-	r, err := newRun(ctx, compared)
+	r, err := newRun(ctx, compared, nil)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/bulwark-edge/bulwark/bench/tcp"
 )
 
 // Cost units: what a scenario compares.
@@ -11,20 +13,24 @@ const (
 	perRequest    = "CPU us/request"
 	perGigabyte   = "CPU ms/GB"
 	perConnection = "bytes/connection"
+	perRoundTrip  = "CPU us/round trip"
+	perConnect    = "CPU us/connection"
+	residentAtAll = "MB resident"
 )
 
 // scenario is one kind of work for the contestants.
 type scenario struct {
-	name  string
-	title string
-	unit  string
-	path  string // What is requested.
-	bare  string // Asked of Bulwark as its own peer, in place of the others; "": there is none.
-	tls   bool
-	logs  bool
-	conns int // Connections of wrk; unused by idle scenarios.
-	idle  bool
-	bar   *bar
+	name   string
+	title  string
+	unit   string
+	path   string // What is requested.
+	stream string // What is done over TCP, in place of HTTP: a mode of bench tcp, or streamRest.
+	bare   string // Asked of Bulwark as its own peer, in place of the others; "": there is none.
+	tls    bool
+	logs   bool
+	conns  int // Connections of the load; of idle scenarios, what there are unless told, 0: DefaultIdle.
+	idle   bool
+	bar    *bar
 }
 
 // bar is what Bulwark must reach: a cost of at most factor times that of peer
@@ -77,7 +83,38 @@ func scenarios() []scenario {
 			name: "idle-tls", title: "idle keep-alive connections over TLS 1.3 after one request each",
 			unit: perConnection, path: "/size/128", idle: true, tls: true,
 		},
+		{
+			name: "tcp-rtt-64", title: "round trips of 64 bytes over 64 relayed TCP connections",
+			unit: perRoundTrip, stream: tcp.RoundTrips, conns: 64, bar: &bar{peer: "nginx", factor: 1},
+		},
+		{
+			name: "tcp-bulk", title: "bytes in bulk over 16 relayed TCP connections",
+			unit: perGigabyte, stream: tcp.Bulk, conns: 16, bar: &bar{peer: "haproxy", factor: 1},
+		},
+		{
+			name: "tcp-connect", title: "a relayed TCP connection for each round trip of 64 bytes, 64 at once",
+			unit: perConnect, stream: tcp.Connections, conns: 64, bar: &bar{peer: "nginx", factor: 1},
+		},
+		{
+			name: "tcp-idle-8000", title: "idle relayed TCP connections after one round trip each",
+			unit: residentAtAll, stream: streamRest, idle: true, conns: 8000, bar: &bar{peer: "nginx", factor: 2},
+		},
 	}
+}
+
+// streamRest is for relayed TCP connections that do nothing.
+const streamRest = "rest"
+
+// resting returns how many connections rest in the scenario; 0: it is not one
+// of those.
+func (s *scenario) resting(o *Options) int {
+	switch {
+	case !s.idle:
+		return 0
+	case o.idleTold || s.conns == 0:
+		return o.IdleConnections
+	}
+	return s.conns
 }
 
 // bareName is the contestant that Bulwark is to itself where a scenario compares

@@ -51,7 +51,7 @@ func (r *run) scenario(ctx context.Context, sc *scenario) (ScenarioReport, error
 	entrants := r.entrants(sc)
 	sr := ScenarioReport{Name: sc.name, Title: sc.title, CostUnit: sc.unit, Standings: make([]Standing, len(entrants))}
 	if sc.idle {
-		sr.Title = fmt.Sprintf("%d %s", r.o.IdleConnections, sc.title)
+		sr.Title = fmt.Sprintf("%d %s", sc.resting(r.o), sc.title)
 	}
 	for i := range entrants {
 		sr.Standings[i].Contestant = entrants[i].name
@@ -104,19 +104,10 @@ func (r *run) begin(ctx context.Context, p *program, logs bool) (*started, error
 	if err != nil {
 		return nil, err
 	}
-	t := &started{settings: r.settings}
-	s := &t.settings
+	s := r.settings
 	s.HTTP, s.HTTPS, s.Logs = ports[0], ports[1], logs
-	s.Dir = filepath.Join(r.dir, "contestant")
-	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of %s: %w", p.name, err)
-	}
-	argv, err := p.render(s)
+	t, err := r.launch(p, s)
 	if err != nil {
-		return nil, err
-	}
-	t.command = shorten(argv, r.dir)
-	if t.process, err = r.launcher.start(p.name, r.o.ProxyCPU, filepath.Join(s.Dir, "output.log"), argv); err != nil {
 		return nil, err
 	}
 	err = awaitPorts(ctx, t.process, s.HTTP, s.HTTPS)
@@ -125,6 +116,24 @@ func (r *run) begin(ctx context.Context, p *program, logs bool) (*started, error
 	}
 	if err != nil {
 		return nil, errors.Join(err, t.end())
+	}
+	return t, nil
+}
+
+// launch starts a contestant in a folder of its own.
+func (r *run) launch(p *program, s settings) (*started, error) {
+	s.Dir = filepath.Join(r.dir, "contestant")
+	t := &started{settings: s}
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder of %s: %w", p.name, err)
+	}
+	argv, err := p.render(&s)
+	if err != nil {
+		return nil, err
+	}
+	t.command = shorten(argv, r.dir)
+	if t.process, err = r.launcher.start(p.name, r.o.ProxyCPU, filepath.Join(s.Dir, "output.log"), argv); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
@@ -140,7 +149,11 @@ func (t *started) end() error {
 
 // turn measures one contestant once.
 func (r *run) turn(ctx context.Context, sc *scenario, e *entrant) (_ Figures, command string, err error) {
-	t, err := r.begin(ctx, e.program, sc.logs)
+	begin := func() (*started, error) { return r.begin(ctx, e.program, sc.logs) }
+	if sc.stream != "" {
+		begin = func() (*started, error) { return r.beginStream(ctx, e.program) }
+	}
+	t, err := begin()
 	if err != nil {
 		return Figures{}, "", err
 	}
@@ -148,6 +161,9 @@ func (r *run) turn(ctx context.Context, sc *scenario, e *entrant) (_ Figures, co
 	if sc.idle {
 		f, err := r.rest(ctx, sc, t)
 		return f, "", err
+	}
+	if sc.stream != "" {
+		return r.loadStream(ctx, sc, t)
 	}
 	return r.load(ctx, sc, e.path, t)
 }
@@ -217,7 +233,10 @@ func (t *started) usageSince(before *usage) (usage, error) {
 // rest measures what idle connections hold.
 func (r *run) rest(ctx context.Context, sc *scenario, t *started) (_ Figures, err error) {
 	port := t.settings.HTTP
-	c := newCrowd(port, r.o.IdleConnections, sc.path, nil)
+	c := newCrowd(port, sc.resting(r.o), sc.path, nil)
+	if sc.stream != "" {
+		c = newStreamCrowd(t.settings.TCP, sc.resting(r.o))
+	}
 	if sc.tls {
 		// One request, so that what TLS loads once is not put to the
 		// connections' account.
@@ -225,7 +244,7 @@ func (r *run) rest(ctx context.Context, sc *scenario, t *started) (_ Figures, er
 		if _, err := checkAnswer(ctx, url, small, r.pair.tlsConfig()); err != nil {
 			return Figures{}, err
 		}
-		c = newCrowd(t.settings.HTTPS, r.o.IdleConnections, sc.path, r.pair.tlsConfig())
+		c = newCrowd(t.settings.HTTPS, sc.resting(r.o), sc.path, r.pair.tlsConfig())
 	}
 	before, err := usageOf(t.pid())
 	if err != nil {
@@ -247,10 +266,13 @@ func (r *run) rest(ctx context.Context, sc *scenario, t *started) (_ Figures, er
 		return Figures{}, err
 	}
 	f := Figures{
-		BytesPerConnection: float64(after.resident-before.resident) / float64(r.o.IdleConnections),
+		BytesPerConnection: float64(after.resident-before.resident) / float64(len(c.conns)),
 		ResidentBytes:      float64(after.resident),
 		Errors:             float64(lost),
 	}
 	f.Cost = f.BytesPerConnection
+	if sc.unit == residentAtAll {
+		f.Cost = f.ResidentBytes / 1e6
+	}
 	return f, nil
 }

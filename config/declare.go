@@ -137,6 +137,7 @@ func (l *loader) extra(k *kind, key, value *yaml.Node, children *[]child) bool {
 func (l *loader) pluginConfig(p *Plugin, n *yaml.Node, refs schema.References) schema.References {
 	var more schema.References
 	p.Config, p.kind, more = l.decodeConfig(p.Name, p.Config, n)
+	l.defaultProtocols(p, n)
 	for path, ref := range more {
 		if refs == nil {
 			refs = make(schema.References)

@@ -63,7 +63,7 @@ func TestMarkdown(t *testing.T) {
 		"## services\n", "## node\n", "## plugin echo\n",
 		"| `retries` | integer | `5` | 0 to 32767 | Further tries after a connection to the upstream fails or times out. |\n",
 		"| `limits.head_bytes` | size | `16KiB` | 1KiB to 1MiB |",
-		"| `listeners[].serve` | string | `http` | one of `http`, `https`; not served yet: `tcp`, `tls`, `udp` |",
+		"| `listeners[].serve` | string | `http` | one of `http`, `https`, `tcp`, `tls`, `udp` |",
 		"| `healthchecks.active.healthy.interval` | number | `0` | 0 to 65535 |",
 		"| `listeners[].http3` | boolean | `false` | not served yet |",
 		"| `redis.password` | secret string |",

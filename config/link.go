@@ -37,6 +37,7 @@ func (l *loader) link() {
 		uniq.attributes(d)
 	}
 	l.checkScopes()
+	l.checkServices()
 	l.checkProtocols()
 	l.checkFlavor()
 	l.collectSNIs()
@@ -270,41 +271,6 @@ func (l *loader) checkScopes() {
 	}
 }
 
-// checkProtocols checks that every plugin runs on some protocol that the
-// routes of its scope accept.
-func (l *loader) checkProtocols() {
-	routes := make(map[ID][]*Route)
-	for _, r := range l.cfg.Routes.all {
-		if !r.Service.IsZero() {
-			routes[r.Service.ID] = append(routes[r.Service.ID], r)
-		}
-	}
-	for _, d := range l.declared {
-		p, ok := d.entity.(*Plugin)
-		if !ok {
-			continue
-		}
-		fail := func(reason string) {
-			if at := d.place.Field("protocols"); !l.failed(at.Path) {
-				l.report.Add(&Error{Place: at, Reason: reason})
-			}
-		}
-		if r, ok := l.cfg.Routes.Get(p.Route.ID); ok {
-			if !overlap(p.Protocols, r.Protocols) {
-				fail("must match the associated route's protocols")
-			}
-			continue
-		}
-		own := routes[p.Service.ID]
-		if p.Service.IsZero() || len(own) == 0 {
-			continue
-		}
-		if !slices.ContainsFunc(own, func(r *Route) bool { return overlap(p.Protocols, r.Protocols) }) {
-			fail("must match the protocols of at least one route pointing to this Plugin's service")
-		}
-	}
-}
-
 // checkFlavor checks that expressions stand only where the router reads them.
 func (l *loader) checkFlavor() {
 	if l.cfg.Node.Flavor == FlavorExpressions || l.failed("node.router_flavor") {
@@ -315,15 +281,11 @@ func (l *loader) checkFlavor() {
 			if at := d.place.Field("expression"); !l.failed(at.Path) {
 				l.report.Add(&Error{
 					Place: at, Reason: "cannot be set unless node.router_flavor is 'expressions'", Found: schema.Quote(r.Expression),
-					Expected: "the other router flavour, or 'methods', 'hosts', 'paths', 'headers' or 'snis'",
+					Expected: "the other router flavour, or " + matchFields,
 				})
 			}
 		}
 	}
-}
-
-func overlap(a, b []Protocol) bool {
-	return slices.ContainsFunc(a, func(p Protocol) bool { return slices.Contains(b, p) })
 }
 
 // collectSNIs writes the names of the SNIs into their certificates.

@@ -38,7 +38,7 @@ func (l *loader) listenerPlugins(node *Node, n *yaml.Node) {
 			l.report.EnterIndex(i)
 			l.report.Enter("plugins")
 			l.report.EnterIndex(j)
-			l.listenerPlugin(p, at, seen[p.Name])
+			l.listenerPlugin(p, at, seen[p.Name], node.Listeners[i].Serve)
 			p.ID = schema.NameID(l.space("listeners"), cacheKey("listeners", node.Listeners[i].Name, p.Name))
 			for range 5 {
 				l.report.Leave()
@@ -49,7 +49,7 @@ func (l *loader) listenerPlugins(node *Node, n *yaml.Node) {
 	l.inner = append(l.inner, l.report.TakePending()...)
 }
 
-func (l *loader) listenerPlugin(p *ListenerPlugin, at *yaml.Node, again bool) {
+func (l *loader) listenerPlugin(p *ListenerPlugin, at *yaml.Node, again bool, serve string) {
 	p.Config, p.kind, p.refs = l.decodeConfig(p.Name, p.Config, at)
 	if p.kind == nil {
 		return // reported
@@ -60,14 +60,34 @@ func (l *loader) listenerPlugin(p *ListenerPlugin, at *yaml.Node, again bool) {
 	if again {
 		fail("plugin '"+p.Name+"' is on this listener already", "another plugin")
 	}
+	acts := l.actors(serve)
+	if acts == nil || acts(p.Name) {
+		return
+	}
+	can := slices.DeleteFunc(slices.Clone(names(l.kinds)), func(name string) bool { return !acts(name) })
+	where := "a listener"
+	if all := l.actors(ServeHTTP); all != nil && all(p.Name) {
+		where += " that serves '" + serve + "'"
+	}
+	fail("plugin '"+p.Name+"' cannot act on "+where, "one of: "+strings.Join(can, ", "))
+}
+
+// actors returns what tells which plugins may stand on a listener that serves
+// something, nil if that is not known.
+func (l *loader) actors(serve string) func(plugin string) bool {
 	kinds, ok := l.kinds.(interface {
 		Allows(plugin, scope string) bool
 	})
-	if !ok || kinds.Allows(p.Name, ScopeListener) {
-		return
+	if !ok {
+		return nil
 	}
-	can := slices.DeleteFunc(slices.Clone(names(l.kinds)), func(name string) bool { return !kinds.Allows(name, ScopeListener) })
-	fail("plugin '"+p.Name+"' cannot act on a listener", "one of: "+strings.Join(can, ", "))
+	speaks, ok := l.kinds.(speaker)
+	if p := Protocol(serve); !ok || !p.Stream() {
+		return func(plugin string) bool { return kinds.Allows(plugin, ScopeListener) }
+	}
+	return func(plugin string) bool {
+		return kinds.Allows(plugin, ScopeListener) && speaks.Speaks(plugin, Protocol(serve))
+	}
 }
 
 // element returns an element of the list that a mapping holds under a key, or

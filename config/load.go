@@ -13,7 +13,9 @@ import (
 // Names() []string makes "did you mean" hints and documents possible; one with
 // Allows(plugin, scope string) bool says which entities a plugin may be limited
 // to: scope is "service", "route", "consumer", or "" for none; and whether it
-// may stand on a "listener".
+// may stand on a "listener". One with Speaks(plugin string, p Protocol) bool and
+// Protocols(plugin string) []Protocol says which protocols a plugin knows, and
+// which an instance has that names none; nil stands for Kong's default.
 type Kinds interface {
 	// Schema returns the description of a plugin's configuration.
 	Schema(plugin string) (*schema.Type, bool)

@@ -17,7 +17,7 @@ type Node struct {
 	Log        Log             `json:"log" doc:"What is logged, and where."`
 	Limits     Limits          `json:"limits" doc:"Bounds that keep one client from taking everything."`
 	Resilience Resilience      `json:"resilience" doc:"Bounds on what upstreams in trouble are asked."`
-	Drain      schema.Duration `json:"drain" default:"30s" min:"0s" max:"24h" doc:"How long open exchanges may go on after a stop or reload."`
+	Drain      schema.Duration `json:"drain" default:"30s" min:"0s" max:"24h" doc:"How long open exchanges and streams may go on after a stop, or after a reload that takes their listener away."`
 	Headers    []string        `json:"headers" default:"[server_tokens, latency_tokens, X-Kong-Request-Id]" unique:"true" enum:"server_tokens,latency_tokens,X-Kong-Upstream-Latency,X-Kong-Proxy-Latency,X-Kong-Response-Latency,X-Kong-Admin-Latency,X-Kong-Upstream-Status,X-Kong-Request-Id,Server,Via,off" doc:"Header fields added to responses, by Kong's names; off alone adds none."`
 	ErrorType  string          `json:"error_default_type" default:"text/plain" enum:"text/plain,application/json,text/html,application/xml" doc:"Media type of errors for requests that have neither Accept nor Content-Type."`
 	Flavor     RouterFlavor    `json:"router_flavor" default:"traditional_compatible" enum:"traditional_compatible,traditional,expressions" unserved:"traditional" doc:"How routes are matched, as in Kong: by their match fields (traditional_compatible), or also by expressions, which then go first."`
@@ -42,20 +42,36 @@ const RealIPConnection = "proxy_protocol"
 type Listener struct {
 	Name          string          `json:"name" required:"true" check:"name" doc:"Unique name, used in logs and metrics."`
 	Address       Address         `json:"address" required:"true" doc:"Where to listen: host:port, or :port for every IPv4 and IPv6 address."`
-	Serve         string          `json:"serve" default:"http" enum:"http,https,tcp,tls,udp" unserved:"tcp,tls,udp" doc:"What is served."`
+	Serve         string          `json:"serve" default:"http" enum:"http,https,tcp,tls,udp" doc:"What is served: http; https, and streams over TLS beside it; tcp, streams as they are; tls, streams over TLS only, passed through or terminated; udp, flows of datagrams."`
 	ReusePort     bool            `json:"reuse_port" default:"false" doc:"Whether several processes may listen on the address at once (SO_REUSEPORT)."`
 	Limits        ListenerLimits  `json:"limits" doc:"Bounds of this listener in place of those of the node."`
 	TLS           schema.Unserved `json:"tls" doc:"Name of a TLS policy."`
 	HTTP3         bool            `json:"http3" default:"false" unserved:"true" doc:"Whether HTTP/3 is served on the same port."`
-	ProxyProtocol []schema.Prefix `json:"proxy_protocol" default:"[]" doc:"Peers, such as load balancers, that begin every connection with a PROXY header (version 1 or 2), before TLS. It is required of them and names the client. Whoever is not listed is served as they are, and a header of theirs is content."`
+	ProxyProtocol []schema.Prefix `json:"proxy_protocol" default:"[]" doc:"Peers, such as load balancers, that begin every connection with a PROXY header (version 1 or 2), before TLS. It is required of them and names the client. Whoever is not listed is served as they are, and a header of theirs is content. Not with udp."`
+
+	Answers int `json:"answers" default:"0" min:"0" max:"65535" doc:"Of udp: a flow ends once each datagram of the client has had so many answers, such as 1 for DNS; 0: only when it has been silent for long enough."`
 
 	Plugins []ListenerPlugin `json:"plugins" default:"[]" doc:"Plugins that run for everything on this listener, beside those of routes and services and before them. One that can judge a connection does so when it comes, before TLS."`
 }
+
+// Values of Listener.Serve.
+const (
+	ServeHTTP  = "http"
+	ServeHTTPS = "https"
+	ServeTCP   = "tcp"
+	ServeTLS   = "tls"
+	ServeUDP   = "udp"
+)
 
 // ListenerLimits are bounds of one listener; nil means the bound of the node.
 type ListenerLimits struct {
 	Connections           *int `json:"connections" min:"1" max:"10000000" doc:"Open connections on this listener; null means node.limits.connections."`
 	ConnectionsPerAddress *int `json:"connections_per_address" min:"0" max:"10000000" doc:"Open connections from one client address on this listener, 0 for no limit; null means node.limits.connections_per_address."`
+	ConnectionsPerNetwork *int `json:"connections_per_network" min:"0" max:"10000000" doc:"Open connections from one network on this listener, 0 for no limit; null means node.limits.connections_per_network."`
+
+	NewConnectionsPerSecond *int `json:"new_connections_per_second" min:"0" max:"10000000" doc:"New connections of one client address per second on this listener, 0 for no limit; null means node.limits.new_connections_per_second."`
+	FlowsPerAddress         *int `json:"flows_per_address" min:"0" max:"10000000" doc:"Open flows of one client address on this listener, 0 for no limit; null means node.limits.flows_per_address."`
+	NewFlowsPerSecond       *int `json:"new_flows_per_second" min:"0" max:"10000000" doc:"New flows of one client address per second on this listener, 0 for no limit; null means node.limits.new_flows_per_second."`
 }
 
 // Log says what is logged, and where.
@@ -83,14 +99,22 @@ const (
 // Limits are the bounds of the process. Every one has a safe default.
 type Limits struct {
 	Connections           int             `json:"connections" default:"65536" min:"1" max:"10000000" doc:"Open client connections in all."`
-	ConnectionsPerAddress int             `json:"connections_per_address" default:"0" min:"0" max:"10000000" doc:"Open connections from one client address; 0 means no limit."`
+	ConnectionsPerAddress int             `json:"connections_per_address" default:"0" min:"0" max:"10000000" doc:"Open connections from one client address, or from one /64 of IPv6, on a listener; 0 means no limit."`
+	ConnectionsPerNetwork int             `json:"connections_per_network" default:"0" min:"0" max:"10000000" doc:"Open connections from one network, a /24 of IPv4 or a /48 of IPv6, on a listener; 0 means no limit."`
+	Flows                 int             `json:"flows" default:"65536" min:"1" max:"10000000" doc:"Open flows of datagrams in all; those of others are dropped above."`
+	FlowsPerAddress       int             `json:"flows_per_address" default:"4096" min:"0" max:"10000000" doc:"Open flows of one client address on a listener; 0 means no limit."`
+	NewFlowsPerSecond     int             `json:"new_flows_per_second" default:"1000" min:"0" max:"10000000" doc:"New flows of one client address per second on a listener, as many of them at once; 0 means no limit."`
+	FlowIdleTimeout       schema.Duration `json:"flow_idle_timeout" default:"10m" min:"100ms" max:"24h" doc:"Longest time a flow may be silent; less if the service's read_timeout says so."`
+	HelloBytes            schema.Size     `json:"hello_bytes" default:"16KiB" min:"1KiB" max:"16KiB" doc:"Bytes of a TLS ClientHello that is read for routing; the connection is closed above."`
+	NewConnections        int             `json:"new_connections_per_second" default:"0" min:"0" max:"10000000" doc:"New connections of one client address, or of one /64 of IPv6, per second on a listener, as many of them at once; 0 means no limit."`
+	BanTime               schema.Duration `json:"ban_time" default:"0s" min:"0s" max:"720h" doc:"How long a client that goes over new_connections_per_second is banned, on all listeners; 0: it is not."`
 	HeadBytes             schema.Size     `json:"head_bytes" default:"16KiB" min:"1KiB" max:"1MiB" doc:"Bytes of a request line and its header fields; 431 above."`
 	HeadFields            int             `json:"head_fields" default:"100" min:"1" max:"1000" doc:"Number of header fields of a request; 431 above."`
 	TargetBytes           schema.Size     `json:"target_bytes" default:"8KiB" min:"256" max:"1MiB" doc:"Bytes of a request target; 414 above. At most head_bytes."`
 	BodyBytes             schema.Size     `json:"body_bytes" default:"0" min:"0" doc:"Bytes of a request body; 413 above; 0 means no limit."`
 	CacheBytes            schema.Size     `json:"cache_bytes" default:"128MiB" min:"0" doc:"Bytes of all answers that proxy-cache stores; the least wanted make room above; 0 stores none."`
 	BodyBuffers           schema.Size     `json:"body_buffers" default:"256MiB" min:"1MiB" doc:"Bytes of all request bodies that plugins hold at once; 503 above."`
-	HeaderTimeout         schema.Duration `json:"header_timeout" default:"10s" min:"100ms" max:"1h" doc:"Time a client has to send a request head."`
+	HeaderTimeout         schema.Duration `json:"header_timeout" default:"10s" min:"100ms" max:"1h" doc:"Time a client has to send a request head, and before it a PROXY header, a ClientHello and the rest of the handshake, each."`
 	IdleTimeout           schema.Duration `json:"idle_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time a connection may be without a request."`
 	ReadTimeout           schema.Duration `json:"read_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time between two reads of a request body."`
 	WriteTimeout          schema.Duration `json:"write_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time between two writes of a response."`

@@ -78,8 +78,8 @@ func TestRules(t *testing.T) {
 		}},
 
 		{"tls fields with http", "services: [{host: h, tls_verify: true, tls_verify_depth: 1}]", []string{
-			"2:34: services[0].tls_verify: value must be null (found true; expected no value unless 'protocol' is 'https')",
-			"2:58: services[0].tls_verify_depth: value must be null (found 1; expected no value unless 'protocol' is 'https')",
+			"2:34: services[0].tls_verify: value must be null (found true; expected no value unless 'protocol' is 'https' or 'tls')",
+			"2:58: services[0].tls_verify_depth: value must be null (found 1; expected no value unless 'protocol' is 'https' or 'tls')",
 		}},
 		{"tls fields with https", "services: [{url: 'https://h', tls_verify: true, tls_verify_depth: 64, ca_certificates: []}]", nil},
 		{"depth out of range", "services: [{url: 'https://h', tls_verify_depth: 65}]", []string{
@@ -137,10 +137,70 @@ func TestRules(t *testing.T) {
 		{"route with one bad attribute", "routes: [{paths: [x]}]", []string{
 			"2:19: routes[0].paths[0]: should start with: / (fixed path) or ~/ (regex path) (found \"x\")",
 		}},
+		{"stream routes", "routes: [{protocols: [tcp, tls, udp], sources: [{ip: 10.0.0.0/8}, {port: 53}], destinations: [{ip: '::1', port: 0}], snis: [a.test, '*.b.test']}, {protocols: [tls_passthrough], snis: [c.test], sources: [{port: 1}]}]", nil},
+		{"stream route without attributes", "routes: [{protocols: [udp]}, {protocols: [tls_passthrough], sources: [{port: 1}]}]", []string{
+			"2:10: routes[0]: must set one of 'sources', 'destinations', 'snis' when 'protocols' is 'tcp', 'tls' or 'udp'",
+			"2:30: routes[1]: must set snis when 'protocols' is 'tls_passthrough'",
+		}},
+		{"stream route with attributes of requests", "routes: [{protocols: [tcp], methods: [GET], hosts: [a.test], paths: [/], headers: {a: [b]}, sources: [{port: 1}]}]", []string{
+			"2:38: routes[0].methods: cannot set 'methods' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp' (found a list)",
+			"2:52: routes[0].hosts: cannot set 'hosts' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp' (found a list)",
+			"2:69: routes[0].paths: cannot set 'paths' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp' (found a list)",
+			"2:83: routes[0].headers: cannot set 'headers' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp' (found a map)",
+		}},
+		{"route of requests with attributes of streams", "routes: [{paths: [/], sources: [{port: 1}], destinations: [{ip: '::1'}]}]", []string{
+			"2:32: routes[0].sources: cannot set 'sources' when 'protocols' is 'http' or 'https' (found a list)",
+			"2:59: routes[0].destinations: cannot set 'destinations' when 'protocols' is 'http' or 'https' (found a list)",
+		}},
+		{"stream addresses", "routes: [{protocols: [tcp], sources: [{}, {ip: 10.0.0.0/33}, {port: 65536}, {ip: null, port: null}, {prot: 1}]}]", []string{
+			"2:39: routes[0].sources[0]: at least one of these fields must be non-empty: 'ip', 'port'",
+			"2:48: routes[0].sources[1].ip: invalid ip or cidr range: '10.0.0.0/33' (found \"10.0.0.0/33\"; expected an address or range such as \"192.0.2.7\", \"10.0.0.0/8\" or \"2001:db8::/32\")",
+			"2:69: routes[0].sources[2].port: value should be between 0 and 65535 (found 65536)",
+			"2:77: routes[0].sources[3]: at least one of these fields must be non-empty: 'ip', 'port'",
+			"2:101: routes[0].sources[4]: at least one of these fields must be non-empty: 'ip', 'port'",
+			"2:102: routes[0].sources[4].prot: unknown field (did you mean \"port\"?)",
+		}},
+		{"snis of plain streams", "routes: [{protocols: [tcp, udp], snis: [a.test]}]", []string{
+			"2:40: routes[0].snis: 'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough' (found a list)",
+		}},
+		{"protocols of two groups", "routes: [{protocols: [tls, tls_passthrough], snis: [a.test]}, {protocols: [http, tcp], paths: [/]}]", []string{
+			"2:22: routes[0].protocols: these sets are mutually exclusive: ('tcp', 'tls', 'udp'), ('tls_passthrough') (found a list)",
+			"2:75: routes[1].protocols: these sets are mutually exclusive: ('http', 'https'), ('tcp', 'tls', 'udp') (found a list)",
+		}},
+		{"expression of streams", flavored + "routes: [{protocols: [tcp], expression: 'net.dst.port == 1'}, {protocols: [tls_passthrough], expression: 'tls.sni == \"a\"', priority: 1}]", nil},
+		{"expression of streams about a request", flavored + "routes: [{protocols: [tls], expression: 'http.path == \"/\"'}]", []string{
+			"3:41: routes[0].expression: Router Expression failed validation: streams have no field \"http.path\" (found \"http.path == \\\"/\\\"\"; expected the fields tls.sni and net.*)",
+		}},
+		{"stream services", "services: [{url: 'tcp://h:6379'}, {url: 'udp://h:53'}, {url: 'tls://h:6380', tls_verify: true}, {url: 'tls_passthrough://h:443'}]", nil},
+		{"stream services with a path", "services: [{url: 'tcp://h:1/p'}, {protocol: udp, host: h, path: /p}]", []string{
+			"2:18: services[0].path: value must be null (found \"/p\"; expected no value, since 'protocol' is 'tcp')",
+			"2:65: services[1].path: value must be null (found \"/p\"; expected no value, since 'protocol' is 'udp')",
+		}},
+		{"tls fields with a plain stream", "services: [{protocol: tcp, host: h, tls_verify: true}]", []string{
+			"2:49: services[0].tls_verify: value must be null (found true; expected no value unless 'protocol' is 'https' or 'tls')",
+		}},
+		{"stream routes to services", "services: [{name: t, url: 'tcp://h:1'}, {name: s, url: 'tls://h:1'}, {name: p, url: 'tls_passthrough://h:1'}]\n" +
+			"routes: [{protocols: [tcp, tls, udp], sources: [{port: 1}], service: t}, {protocols: [tls, tcp], snis: [a.test], service: s}, {protocols: [tls_passthrough], snis: [a.test], service: p}, {protocols: [tls_passthrough], snis: [b.test], service: t}]", nil},
+		{"stream routes to services that cannot take them", "services: [{name: w, url: 'http://h:1'}, {name: s, url: 'tls://h:1'}, {name: t, url: 'tcp://h:1', routes: [{paths: [/]}]}]\n" +
+			"routes: [{protocols: [tcp], sources: [{port: 1}], service: w}, {protocols: [tls, udp], sources: [{port: 1}], service: s}]", []string{
+			"2:108: services[2].routes[0].protocols: a route with protocol 'http' cannot go to a service with protocol 'tcp' (expected another protocol of the route, or of service \"t\")",
+			"3:22: routes[0].protocols: a route with protocol 'tcp' cannot go to a service with protocol 'http' (expected another protocol of the route, or of service \"w\")",
+			"3:76: routes[1].protocols: a route with protocol 'udp' cannot go to a service with protocol 'tls' (expected another protocol of the route, or of service \"s\")",
+		}},
+		{"listeners of streams", "node: {listeners: [{name: a, address: ':53', serve: udp, limits: {flows_per_address: 0, new_flows_per_second: 0}}, {name: b, address: ':53', serve: tcp, proxy_protocol: ['::1']}, {name: c, address: ':1', serve: tls}]}", nil},
+		{"listeners of datagrams", "node: {listeners: [{name: a, address: ':53', serve: udp, proxy_protocol: ['::1']}, {name: b, address: ':53', serve: udp}]}", []string{
+			"2:74: node.listeners[0].proxy_protocol: not served by this version of Bulwark (found a list; expected an empty list, since 'serve' is 'udp')",
+			"2:103: node.listeners[1].address: the address is used by listener 1 already (found \":53\")",
+		}},
+		{"limits of streams", "node: {limits: {flows: 0, hello_bytes: 17KiB, flow_idle_timeout: 1ms}}", []string{
+			"2:24: node.limits.flows: value should be between 1 and 10000000 (found 0)",
+			"2:40: node.limits.hello_bytes: value should be between 1KiB and 16KiB (found \"17KiB\")",
+			"2:66: node.limits.flow_idle_timeout: value should be between 100ms and 24h (found \"1ms\")",
+		}},
 		{"expression", flavored + "routes: [{expression: 'http.path == \"/\"', priority: 70368744177663}]", nil},
 		{"expression and match fields in one file", flavored + "routes: [{expression: 'http.path == \"/\"'}, {paths: [/], path_handling: v1}]", nil},
 		{"expression of another flavour", "routes: [{expression: 'http.path == \"/\"'}]", []string{
-			"2:23: routes[0].expression: cannot be set unless node.router_flavor is 'expressions' (found \"http.path == \\\"/\\\"\"; expected the other router flavour, or 'methods', 'hosts', 'paths', 'headers' or 'snis')",
+			"2:23: routes[0].expression: cannot be set unless node.router_flavor is 'expressions' (found \"http.path == \\\"/\\\"\"; expected the other router flavour, or 'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations')",
 		}},
 		{"expression with match fields", flavored + "routes: [{expression: 'http.path == \"/\"', snis: [a.test]}]", []string{
 			"3:23: routes[0].expression: Router Expression failed validation: cannot set 'expression' with 'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations' simultaneously (found \"http.path == \\\"/\\\"\"; expected either an expression or the other fields)",

@@ -100,7 +100,7 @@ var (
 // Protocol is what a route accepts, a service speaks or a plugin runs on.
 type Protocol string
 
-// Kong's protocols. This version serves HTTP and HTTPS.
+// Kong's protocols. This version serves all but GRPC and GRPCS.
 const (
 	HTTP           Protocol = "http"
 	HTTPS          Protocol = "https"
@@ -111,6 +111,17 @@ const (
 	TLSPassthrough Protocol = "tls_passthrough"
 	UDP            Protocol = "udp"
 )
+
+// Stream reports whether p is a protocol of streams, of connections or
+// datagrams.
+func (p Protocol) Stream() bool {
+	return p == TCP || p == TLS || p == TLSPassthrough || p == UDP
+}
+
+// overTLS reports whether connections of p begin with a ClientHello.
+func (p Protocol) overTLS() bool {
+	return p == HTTPS || p == GRPCS || p == TLS || p == TLSPassthrough
+}
 
 // PathHandling says how the upstream path is joined from its parts.
 type PathHandling string

@@ -2,18 +2,15 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/bulwark-edge/bulwark/config/expr"
 	"github.com/bulwark-edge/bulwark/config/schema"
 )
 
 var (
 	_ schema.Validator = (*Service)(nil)
-	_ schema.Validator = (*Route)(nil)
 	_ schema.Validator = (*Target)(nil)
 	_ schema.Validator = (*ActiveCheck)(nil)
 	_ schema.Validator = (*Consumer)(nil)
@@ -24,108 +21,24 @@ var (
 	_ schema.Validator = (*Limits)(nil)
 )
 
-// Validate checks that fields of TLS are used only with https.
+// Validate checks that a path and the fields of TLS are used only with
+// protocols that have them.
 func (s *Service) Validate(r *schema.Report) {
 	s.Host = strings.TrimSuffix(strings.TrimPrefix(s.Host, "["), "]")
-	if r.Bad("protocol") || s.Protocol == HTTPS {
+	if r.Bad("protocol") {
+		return
+	}
+	if s.Protocol.Stream() && s.Path != "" {
+		r.Expect(schema.ReasonNull, "no value, since 'protocol' is '"+string(s.Protocol)+"'", "path")
+	}
+	if s.SpeaksTLS() {
 		return
 	}
 	for _, field := range [...]string{"client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates"} {
 		if r.Given(field) {
-			r.Expect(schema.ReasonNull, "no value unless 'protocol' is 'https'", field)
+			r.Expect(schema.ReasonNull, "no value unless 'protocol' is 'https' or 'tls'", field)
 		}
 	}
-}
-
-// Validate checks that the route matches something and that its attributes fit
-// its protocols.
-func (r *Route) Validate(rep *schema.Report) {
-	if rep.Bad("protocols") {
-		return
-	}
-	if groups := protocolGroups(r.Protocols); len(groups) > 1 {
-		rep.Fail("these sets are mutually exclusive: "+strings.Join(groups, ", "), "protocols")
-		return
-	}
-	if r.Expression != "" {
-		r.validateExpression(rep)
-		return
-	}
-	attributes := []string{"methods", "hosts", "headers", "paths"}
-	protocol := HTTP
-	if slices.Contains(r.Protocols, HTTPS) {
-		protocol = HTTPS
-		attributes = append(attributes, "snis")
-	} else if len(r.SNIs) > 0 {
-		rep.Fail("'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'", "snis")
-	}
-	if r.hasMatchFields() {
-		if r.Priority != 0 {
-			rep.Fail(reasonExpression+"cannot set 'priority' with "+matchFields+" simultaneously", "priority")
-		}
-		return
-	}
-	if slices.ContainsFunc(attributes, rep.Bad) || rep.Bad("expression") {
-		return
-	}
-	rep.Fail("must set one of '" + strings.Join(attributes, "', '") + "' when 'protocols' is '" + string(protocol) + "'")
-}
-
-func (r *Route) hasMatchFields() bool {
-	return len(r.Methods)+len(r.Hosts)+len(r.Headers)+len(r.Paths)+len(r.SNIs) > 0
-}
-
-// Kong's words about expressions.
-const (
-	reasonExpression = "Router Expression failed validation: "
-	matchFields      = "'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations'"
-)
-
-// validateExpression checks and compiles the expression of a route that has
-// one. It stands alone.
-func (r *Route) validateExpression(rep *schema.Report) {
-	switch {
-	case r.hasMatchFields():
-		rep.Expect(reasonExpression+"cannot set 'expression' with "+matchFields+" simultaneously", "either an expression or the other fields", "expression")
-	case r.RegexPriority != 0:
-		rep.Expect(reasonExpression+"cannot set 'regex_priority' with 'expression' simultaneously", "'priority'", "regex_priority")
-	case r.PathHandling == V1:
-		rep.Expect("v1 does not work with an expression", string(V0), "path_handling")
-	}
-	e, err := expr.Parse(r.Expression)
-	var bad *expr.Error
-	if errors.As(err, &bad) {
-		expected := bad.Expected
-		if near := schema.Nearest(bad.Field, expr.FieldNames()); near != "" {
-			expected = schema.Quote(near)
-		}
-		rep.Expect(reasonExpression+"line "+strconv.Itoa(bad.Line)+", column "+strconv.Itoa(bad.Column)+": "+bad.Reason+", found "+bad.Found, expected, "expression")
-		return
-	}
-	r.parsed = e
-}
-
-// protocolGroups returns the groups of protocols, of which a route may use one,
-// in the way Kong prints them.
-func protocolGroups(protocols []Protocol) []string {
-	groups := [...]struct {
-		members []Protocol
-		text    string
-	}{
-		{[]Protocol{HTTP, HTTPS}, "('http', 'https')"},
-		{[]Protocol{TCP, TLS, UDP}, "('tcp', 'tls', 'udp')"},
-		{[]Protocol{TLSPassthrough}, "('tls_passthrough')"},
-		{[]Protocol{GRPC, GRPCS}, "('grpc', 'grpcs')"},
-	}
-	var used []string
-	for _, p := range protocols {
-		for _, g := range groups {
-			if slices.Contains(g.members, p) && !slices.Contains(used, g.text) {
-				used = append(used, g.text)
-			}
-		}
-	}
-	return used
 }
 
 // defaultTargetPort is the port of a target that has none.
@@ -162,8 +75,9 @@ func (c *Consumer) Validate(r *schema.Report) {
 
 // Validate checks that the plugin can run on something.
 func (p *Plugin) Validate(r *schema.Report) {
-	if !slices.Contains(p.Protocols, HTTP) && !slices.Contains(p.Protocols, HTTPS) {
-		r.Expect(schema.ReasonUnserved, "http or https among the protocols", "protocols")
+	served := func(p Protocol) bool { return p != GRPC && p != GRPCS }
+	if !slices.ContainsFunc(p.Protocols, served) {
+		r.Expect(schema.ReasonUnserved, "other protocols than grpc and grpcs", "protocols")
 	}
 }
 
@@ -173,7 +87,11 @@ func (n *Node) Validate(r *schema.Report) {
 		r.Expect("'off' excludes all other tokens", "[off] alone", "headers")
 	}
 	names := make(map[string]int)
-	addresses := make(map[Address]int)
+	type socket struct {
+		Address
+		udp bool
+	}
+	addresses := make(map[socket]int)
 	for i, l := range n.Listeners {
 		if first, taken := names[l.Name]; taken && l.Name != "" {
 			r.Fail("the name is used by listener "+ordinal(first)+" already", "listeners", i, "name")
@@ -184,16 +102,20 @@ func (n *Node) Validate(r *schema.Report) {
 			r.Expect("expected an address and a port", "a listener with an address, or none at all", "listeners", i, "address")
 			continue
 		}
+		if l.Serve == ServeUDP && len(l.ProxyProtocol) > 0 {
+			r.Expect(schema.ReasonUnserved, "an empty list, since 'serve' is 'udp'", "listeners", i, "proxy_protocol")
+		}
 		if l.Address.Port == 0 {
 			continue // the system gives each its own port
 		}
-		if first, taken := addresses[l.Address]; taken {
+		at := socket{l.Address, l.Serve == ServeUDP}
+		if first, taken := addresses[at]; taken {
 			r.Fail("the address is used by listener "+ordinal(first)+" already", "listeners", i, "address")
 		} else {
-			addresses[l.Address] = i
+			addresses[at] = i
 		}
 	}
-	if i, taken := addresses[n.Status]; taken && n.Status.Port != 0 {
+	if i, taken := addresses[socket{Address: n.Status}]; taken && n.Status.Port != 0 {
 		at := cmp.Or(n.Listeners[i].Name, ordinal(i))
 		r.Fail("the address is used by listener "+schema.Quote(at)+" already", "status")
 	}

@@ -97,7 +97,7 @@ func (t *touched) balancing() bool {
 // must.
 func (t *touched) service(e *config.Service) bool {
 	return t == nil || t.entities[config.Key{Kind: config.KindService, ID: e.ID}] || t.hosts[e.Host] ||
-		t.trust && e.Protocol == config.HTTPS
+		t.trust && e.SpeaksTLS()
 }
 
 // route reports whether a route must be compiled anew, apart from its service
@@ -133,6 +133,7 @@ func (c *compiler) adoptBalancing() bool {
 		return false
 	}
 	c.snap.services, c.snap.balancers = c.prev.services, c.prev.balancers
+	c.snap.streams.services = c.prev.streams.services
 	c.snap.groups, c.snap.checks = c.prev.groups, c.prev.checks
 	return true
 }
@@ -144,7 +145,7 @@ func (c *compiler) adoptRoute(e *config.Route, service *l7.Service, old *oldRout
 		return false
 	}
 	if c.touched.plan(e) {
-		if c.plans.forRoute(e).Plan != r.Plan {
+		if c.plans.forRoute(e).plan != r.Plan {
 			return false
 		}
 	} else {

@@ -311,7 +311,7 @@ func checkShared(t *testing.T, s *Snapshot) {
 		byText[text], used[r.Plan] = r.Plan, true
 	}
 	for _, p := range s.plans {
-		if !used[p.Plan] {
+		if !used[p.plan] {
 			t.Errorf("a plan of %d instances is kept that no route uses", len(p.instances))
 		}
 	}

@@ -53,7 +53,7 @@ certificates:
 	}{
 		{"nothing", strings.NewReplacer(), nil},
 		{"a consumer", strings.NewReplacer("username: c", "username: d"), nil},
-		{"a route", strings.NewReplacer("/p1", "/one"), []string{"route p1", "router"}},
+		{"a route", strings.NewReplacer("[/p1]", "[/one]"), []string{"route p1", "router"}},
 		{"a route's service", strings.NewReplacer("name: p2, service: plain", "name: p2, service: balanced"), []string{"plan p2", "route p2", "router"}},
 		{"an added route", strings.NewReplacer("upstreams:", "- {name: n, paths: [/n]}\nupstreams:"), []string{"route n", "router"}},
 		{"a removed route", strings.NewReplacer("- {name: p2, service: plain, paths: [/p2]}", ""), []string{"router"}},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/forward"
 	"github.com/bulwark-edge/bulwark/l7/h1"
@@ -33,6 +34,7 @@ type Env struct {
 	DefaultCert *tls.Certificate
 	Shared      *l7.Shared
 	State       *plugins.State
+	Bans        *l4.Bans
 }
 
 // Compile makes a snapshot of a valid configuration, aside of what serves. What
@@ -67,7 +69,9 @@ type compiler struct {
 	prev    *Snapshot
 	touched *touched // nil: everything
 	snap    *Snapshot
-	plans   *planner
+	plans   *planner[l7.Plan]
+
+	streamPlans *planner[l4.Plan]
 }
 
 func (c *compiler) compile() error {
@@ -77,7 +81,9 @@ func (c *compiler) compile() error {
 	if err := c.buildPlugins(); err != nil {
 		return err
 	}
-	c.plans = newPlanner(c.env.Kinds, c.snap.plugins, c.prev.plans)
+	requests := func(p config.Protocol) bool { return !p.Stream() }
+	c.plans = newPlanner(c.env.Kinds, c.snap.plugins, requests, newPlan, c.prev.plans)
+	c.streamPlans = newPlanner(c.env.Kinds, c.snap.plugins, config.Protocol.Stream, newStreamPlan, c.prev.streams.plans)
 	if !c.adoptBalancing() {
 		c.buildServices()
 		if err := c.buildGroups(); err != nil {
@@ -85,9 +91,13 @@ func (c *compiler) compile() error {
 		}
 	}
 	c.buildRoutes()
-	c.snap.plans = c.plans.done()
+	c.buildStreamRoutes()
+	c.snap.plans, c.snap.streams.plans = c.plans.done(), c.streamPlans.done()
 	if err := c.buildRouter(); err != nil {
 		return fmt.Errorf("building the router: %w", err)
+	}
+	if err := c.buildStreamRouter(); err != nil {
+		return fmt.Errorf("building the router of streams: %w", err)
 	}
 	return c.buildSites(c.snap.router, c.snap.routes)
 }
@@ -114,9 +124,16 @@ func (c *compiler) openAccessLog() error {
 func (c *compiler) buildServices() {
 	c.snap.services = make(map[config.ID]compiledService, c.cfg.Services.Len())
 	c.snap.balancers = make(map[string]*upstream.Balancer)
+	c.snap.streams.services = make(map[config.ID]compiledStreamService)
 	targets := targetsOf(c.cfg)
 	for _, e := range c.cfg.Services.All() {
-		if e.Enabled && !c.adoptService(e) {
+		switch {
+		case !e.Enabled:
+		case e.Protocol.Stream():
+			if !c.adoptStreamService(e) {
+				c.snap.streams.services[e.ID] = c.buildStreamService(e, targets)
+			}
+		case !c.adoptService(e):
 			c.snap.services[e.ID] = c.buildService(e, targets)
 		}
 	}
@@ -131,32 +148,44 @@ func (c *compiler) buildService(e *config.Service, targets map[config.ID][]upstr
 		WriteTimeout:   e.WriteTimeout.Duration(),
 		ReadTimeout:    e.ReadTimeout.Duration(),
 	}
-	var key string
-	clientCert := e.ClientCertificate.ID
+	b := c.balanced(e, targets)
+	s.Balancer = b.balancer
+	if b.upstream != nil {
+		s.Host, s.Hash = b.upstream.HostHeader, hashPolicy(b.upstream)
+	}
+	if e.SpeaksTLS() {
+		s.Identity = upstream.NewIdentity(c.identity(e, b.upstream))
+	}
+	return compiledService{s, b.key}
+}
+
+// balanced is what balances a service.
+type balanced struct {
+	balancer *upstream.Balancer
+	key      string           // the balancer's in the snapshot
+	upstream *config.Upstream // nil: the service names a host
+}
+
+// balanced returns the balancer of the upstream that a service names, or one of
+// its host.
+func (c *compiler) balanced(e *config.Service, targets map[config.ID][]upstream.Target) (b balanced) {
 	if up, ok := c.cfg.Upstreams.Lookup(e.Host); ok {
-		s.Host = up.HostHeader
-		key = "upstream " + up.ID.String()
-		s.Balancer = c.balancer(key, c.upstreamSpec(up, targets[up.ID]))
-		s.Hash = hashPolicy(up)
-		if clientCert.IsZero() {
-			clientCert = up.ClientCertificate.ID
-		}
-	} else {
-		t := upstream.Target{Host: e.Host, Port: uint16(e.Port), Weight: 1}
-		key = fmt.Sprintf("host %s %d", t.Host, t.Port)
-		s.Balancer = c.balancer(key, upstream.Spec{Targets: []upstream.Target{t}, Resilience: c.resilience()})
+		b.upstream, b.key = up, "upstream "+up.ID.String()
+		b.balancer = c.balancer(b.key, c.upstreamSpec(up, targets[up.ID]))
+		return b
 	}
-	if e.Protocol == config.HTTPS {
-		s.Identity = upstream.NewIdentity(c.identity(e, clientCert))
-	}
-	return compiledService{s, key}
+	t := upstream.Target{Host: e.Host, Port: uint16(e.Port), Weight: 1}
+	b.key = fmt.Sprintf("host %s %d", t.Host, t.Port)
+	b.balancer = c.balancer(b.key, upstream.Spec{Targets: []upstream.Target{t}, Resilience: c.resilience()})
+	return b
 }
 
 // defaultVerifyDepth is what a service without tls_verify_depth has, as in Kong.
 const defaultVerifyDepth = 1
 
-func (c *compiler) identity(e *config.Service, clientCert config.ID) upstream.IdentityConfig {
-	id := upstream.IdentityConfig{Depth: defaultVerifyDepth}
+// identity returns how TLS to a service is spoken. up may be nil.
+func (c *compiler) identity(e *config.Service, up *config.Upstream) upstream.IdentityConfig {
+	id := upstream.IdentityConfig{Depth: defaultVerifyDepth, Stream: e.Protocol.Stream()}
 	if e.TLSVerify != nil {
 		id.Verify = *e.TLSVerify
 	}
@@ -167,6 +196,10 @@ func (c *compiler) identity(e *config.Service, clientCert config.ID) upstream.Id
 		if cert, ok := c.cfg.CACertificates.Get(ca); ok {
 			id.CAs = append(id.CAs, cert.X509())
 		}
+	}
+	clientCert := e.ClientCertificate.ID
+	if clientCert.IsZero() && up != nil {
+		clientCert = up.ClientCertificate.ID
 	}
 	if cert, ok := c.cfg.Certificates.Get(clientCert); ok {
 		id.Certificate = &cert.Pairs()[0]
@@ -181,6 +214,9 @@ func (c *compiler) buildRoutes() {
 	var id config.ID // that service is of: neighbours mostly have the same
 	var service *l7.Service
 	for _, e := range c.cfg.Routes.All() {
+		if e.Stream() {
+			continue
+		}
 		if e.Service.ID != id {
 			id = e.Service.ID
 			service = c.snap.services[id].Service
@@ -191,7 +227,7 @@ func (c *compiler) buildRoutes() {
 		c.snap.routes = append(c.snap.routes, &l7.Route{
 			Entity:  e,
 			Service: service,
-			Plan:    c.plans.forRoute(e).Plan,
+			Plan:    c.plans.forRoute(e).plan,
 			HTTP:    slices.Contains(e.Protocols, config.HTTP),
 			HTTPS:   slices.Contains(e.Protocols, config.HTTPS),
 		})
@@ -211,8 +247,8 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	}
 	pipeline := l7.Pipeline{
 		Router:       router,
-		Global:       c.plans.global.Plan,
-		ConsumerPlan: c.plans.consumerPlan(),
+		Global:       c.plans.global.plan,
+		ConsumerPlan: forConsumers(c.plans),
 		Forwarder:    &forward.Client{Limits: responseLimits(&node.Limits), Policy: policy, Metrics: c.env.Metrics},
 		Policy:       policy,
 		Metrics:      c.env.Metrics,
@@ -227,6 +263,8 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	}
 	settings := engineSettings(&node.Limits)
 	tlsConfig := c.tlsConfig()
+	streamTLS := tlsConfig.Clone()
+	streamTLS.NextProtos = nil // what is spoken within is not ours to choose
 	build := func(l *config.Listener) (*site, error) {
 		g, err := c.buildGuard(l)
 		if err != nil {
@@ -235,10 +273,12 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 		p := pipeline
 		p.Listener = c.env.Metrics.Listener(l.Name)
 		g.put(&p, routes)
-		s := &site{Pipeline: &p, snapshot: c.snap, settings: settings, guard: g}
-		if l.Serve == "https" {
+		s := &site{Pipeline: &p, snapshot: c.snap, settings: settings, guard: g, serve: l.Serve}
+		if l.Serve == config.ServeHTTPS {
 			s.tls = tlsConfig
 		}
+		s.stream = c.streamSite(l, streamTLS, g)
+		s.stream.pipeline.Plan, s.stream.pipeline.Release = s.stream.plan, s.Release
 		return s, nil
 	}
 	var err error
@@ -250,7 +290,7 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	for i := range node.Listeners {
 		c.snap.specs = append(c.snap.specs, listenerSpec(&node.Listeners[i], &node.Limits))
 	}
-	c.snap.orphan, err = build(&config.Listener{Name: "closed", Serve: "http"})
+	c.snap.orphan, err = build(&config.Listener{Name: "closed", Serve: config.ServeHTTP})
 	return err
 }
 
@@ -275,18 +315,22 @@ func listenerSpec(l *config.Listener, node *config.Limits) listeners.Spec {
 	s := listeners.Spec{
 		Name: l.Name, Addr: l.Address.Addr, Port: l.Address.Port, ReusePort: l.ReusePort,
 		Limits: listeners.Limits{
-			Connections: node.Connections, ConnectionsPerAddress: node.ConnectionsPerAddress,
-			HeaderTimeout: node.HeaderTimeout.Std(),
+			Connections:             node.Connections,
+			ConnectionsPerAddress:   valueOr(l.Limits.ConnectionsPerAddress, node.ConnectionsPerAddress),
+			ConnectionsPerNetwork:   valueOr(l.Limits.ConnectionsPerNetwork, node.ConnectionsPerNetwork),
+			NewConnectionsPerSecond: valueOr(l.Limits.NewConnectionsPerSecond, node.NewConnections),
+			BanTime:                 node.BanTime.Std(),
+			HeaderTimeout:           node.HeaderTimeout.Std(),
 		},
+	}
+	if l.Serve == config.ServeUDP {
+		s.Network = "udp"
 	}
 	for _, p := range l.ProxyProtocol {
 		s.Proxies = append(s.Proxies, p.Prefix)
 	}
 	if n := l.Limits.Connections; n != nil {
 		s.Limits.Connections = *n
-	}
-	if n := l.Limits.ConnectionsPerAddress; n != nil {
-		s.Limits.ConnectionsPerAddress = *n
 	}
 	return s
 }

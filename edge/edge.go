@@ -2,20 +2,17 @@ package edge
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l4"
+	"github.com/bulwark-edge/bulwark/l4/stream"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/h1"
 	"github.com/bulwark-edge/bulwark/listeners"
@@ -41,6 +38,7 @@ type Edge struct {
 	version   string
 	listeners *listeners.Set
 	http      *h1.Server
+	streams   *stream.Server
 	current   atomic.Pointer[Snapshot]
 	health    *health.Set
 	stop      context.CancelFunc
@@ -63,7 +61,7 @@ func New(o Options) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := telemetry.NewMetrics(telemetry.Options{Version: o.Version, Reasons: l7.ReasonNames(), UpstreamErrors: l7.ReasonNames()})
+	m := telemetry.NewMetrics(telemetry.Options{Version: o.Version, Reasons: l7.ReasonNames(), UpstreamErrors: l7.ReasonNames(), StreamReasons: l4.ReasonNames()})
 	e := &Edge{
 		level:   o.Level,
 		version: o.Version,
@@ -75,12 +73,17 @@ func New(o Options) (*Edge, error) {
 			DefaultCert: fallback,
 			Shared:      new(l7.Shared),
 			State:       new(plugins.State),
+			Bans:        new(l4.Bans),
 		},
 	}
+	if e.streams, err = stream.NewServer(e.env.Bans, m, o.Log); err != nil {
+		return nil, err
+	}
 	e.http = &h1.Server{Acquire: e.acquire, Metrics: m, Log: o.Log}
-	e.listeners = listeners.NewSet(e, m, o.Log)
+	e.listeners = listeners.NewSet(e, e.env.Bans, m, o.Log)
 	e.health = health.NewSet(o.Log, &m.CheckPanics)
 	m.SetUpstreams(e.Upstreams)
+	m.SetBans(e.env.Bans.Len)
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.env.Upstreams = upstream.NewSet()
@@ -145,6 +148,7 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 	change.Commit(node.Drain.Std())
 	e.env.Upstreams.SetLimits(poolLimits(&node.Limits))
 	e.health.Use(s.checks)
+	e.streams.Follow()
 	e.env.State.SetCacheBytes(int64(node.Limits.CacheBytes))
 	if e.level != nil {
 		e.level.Set(logLevel(node.Log.Level))
@@ -165,67 +169,6 @@ func (e *Edge) acquire(listener string) h1.Site {
 	}
 }
 
-var _ l4.Acceptor = (*Edge)(nil)
-
-// ServeConn serves a client's connection, unless a plugin of its listener
-// refuses it: TLS where the listener has it, then HTTP.
-func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
-	cfg, timeout, ok := e.judge(c)
-	if !ok || cfg != nil && !e.handshake(ctx, c, cfg, timeout) {
-		c.Close()
-		return
-	}
-	e.http.ServeConn(c)
-}
-
-// judge asks the listener's plugins about a connection. It returns how TLS is
-// terminated on it, nil for plaintext, and how long that may take.
-func (e *Edge) judge(c *l4.Conn) (cfg *tls.Config, timeout time.Duration, ok bool) {
-	s := e.acquire(c.Listener).(*site)
-	defer s.Release()
-	if s.guard.refuses(&c.Info) {
-		s.Listener.Refuse(telemetry.RefusedPlugin)
-		return nil, 0, false
-	}
-	return s.tls, s.settings.HeaderTimeout, true
-}
-
-// plainOnTLSBody is what a client is told that speaks HTTP where TLS is wanted,
-// and plainOnTLS the answer it stands in.
-const plainOnTLSBody = `{"message":"The plain HTTP request was sent to HTTPS port"}`
-
-var plainOnTLS = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: " +
-	strconv.Itoa(len(plainOnTLSBody)) + "\r\nConnection: close\r\n\r\n" + plainOnTLSBody
-
-func (e *Edge) handshake(ctx context.Context, c *l4.Conn, cfg *tls.Config, timeout time.Duration) bool {
-	err := c.Handshake(ctx, cfg, timeout)
-	if err == nil {
-		return true
-	}
-	reason := l7.ReasonTLSHandshake
-	var record tls.RecordHeaderError
-	if errors.As(err, &record) && record.Conn != nil && looksLikeHTTP(record.RecordHeader[:]) {
-		reason = l7.ReasonPlainOnTLS
-		_ = c.Socket().SetDeadline(time.Now().Add(time.Second))
-		_, _ = io.WriteString(c.Socket(), plainOnTLS)
-	}
-	e.env.Metrics.Terminations.Inc(int(reason))
-	if e.env.Log.Enabled(ctx, slog.LevelDebug) {
-		e.env.Log.Debug("shaking hands with a client", "listener", c.Listener, "client", c.ClientIP, "reason", reason.String(), "error", err.Error())
-	}
-	return false
-}
-
-// looksLikeHTTP reports whether the first five bytes of a connection begin a
-// request line.
-func looksLikeHTTP(first []byte) bool {
-	switch string(first) {
-	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH", "TRACE", "CONNE":
-		return true
-	}
-	return false
-}
-
 // Shutdown drains the edge until ctx ends, then ends what is left, and frees
 // everything.
 func (e *Edge) Shutdown(ctx context.Context) error {
@@ -235,6 +178,7 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, e.env.Upstreams.StopDialing)
 	defer stop()
 	e.listeners.Shutdown(ctx)
+	e.streams.Close()
 	if s := e.current.Load(); s != nil {
 		s.release()
 	}

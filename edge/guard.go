@@ -8,12 +8,15 @@ import (
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/plugins"
 )
 
 // guard is what a listener's own plugins do.
 type guard struct {
 	conn  []l4.ConnHook // judge a connection, in order
 	first *l7.Plan      // runs before the plan of each exchange; nil: nothing
+
+	streams []*instance // run before the plan of each stream, in order
 }
 
 // buildGuard builds the plugins of a listener, or adopts them.
@@ -40,6 +43,9 @@ func (c *compiler) buildGuard(l *config.Listener) (*guard, error) {
 		if h, ok := in.plugin.(l4.ConnHook); ok {
 			g.conn = append(g.conn, h)
 			continue
+		}
+		if in.kind.Speaks&plugins.Stream != 0 {
+			g.streams = append(g.streams, in)
 		}
 		// Below zero, so that they stand before every instance of other scopes.
 		instances = append(instances, l7.Instance{Order: order - len(byOrder), Kind: in.kind.Name, Plugin: in.plugin, Build: in.build})

@@ -27,7 +27,8 @@ type instance struct {
 // have been moved to another scope. A listener's own has none.
 type placed struct {
 	*instance
-	scope scope
+	scope     scope
+	protocols []config.Protocol
 }
 
 func (in *instance) close(log *slog.Logger) {
@@ -83,6 +84,7 @@ func (c *compiler) buildPlugin(e *config.Plugin) (*instance, error) {
 		Log:     c.env.Log.With("plugin", e.Name, "plugin_id", e.ID.String()),
 		Metrics: c.env.Metrics,
 		State:   c.env.State,
+		Bans:    c.env.Bans,
 	})
 	if err != nil {
 		return nil, err
@@ -92,7 +94,7 @@ func (c *compiler) buildPlugin(e *config.Plugin) (*instance, error) {
 
 // place makes an instance one of the snapshot's.
 func (c *compiler) place(in *instance, e *config.Plugin) *instance {
-	c.snap.plugins[e.ID] = &placed{in, scope{e.Route.ID, e.Service.ID, e.Consumer.ID}}
+	c.snap.plugins[e.ID] = &placed{in, scope{e.Route.ID, e.Service.ID, e.Consumer.ID}, e.Protocols}
 	return in
 }
 

@@ -25,7 +25,8 @@ type Snapshot struct {
 	services  map[config.ID]compiledService // the enabled ones
 	routes    []*l7.Route                   // those that are routed to, in the order of their declaration
 	router    *l7.Router
-	plans     map[string]*sharedPlan
+	plans     map[string]*sharedPlan[l7.Plan]
+	streams   streams
 	balancers map[string]*upstream.Balancer
 	accessLog *sharedLog
 	groups    []group       // the upstreams, by name
@@ -41,7 +42,9 @@ type site struct {
 	*l7.Pipeline
 	snapshot *Snapshot
 	settings *h1.Settings
-	tls      *tls.Config // nil: plaintext
+	serve    string      // of config.Listener
+	tls      *tls.Config // for HTTPS; nil: plaintext
+	stream   streamSite
 	guard    *guard
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,9 +13,14 @@ import (
 
 // Acceptor serves what the listeners let in.
 type Acceptor interface {
-	// ServeConn serves a connection to its end, on the caller's goroutine, and
-	// closes it.
+	// ServeConn takes a connection over, on a goroutine of its own. It may return
+	// before the connection has ended. Whatever becomes of it, Close or Abort is
+	// called in the end.
 	ServeConn(ctx context.Context, c *Conn)
+	// ServePackets serves a UDP listener to its end, on a goroutine of its own. When
+	// p.Draining is closed no flow may begin any more; when the last one has ended,
+	// or ctx is over, it returns, and uses the sockets no longer.
+	ServePackets(ctx context.Context, p *Packets)
 }
 
 // Conn is a client's connection: a TCP socket, or TLS over one. At most one
@@ -23,11 +29,18 @@ type Conn struct {
 	net.Conn // the socket, or the TLS connection over it
 	Info
 
-	sock *sock.Conn
+	sock      *sock.Conn
+	helloSize int         // bytes of Info.Hello, which are still to be read
+	onClose   func(*Conn) // see OnClose
+	closed    atomic.Bool // onClose was called
 
 	// The drain's view of the connection, for any goroutine.
 	idle     atomic.Bool
 	draining atomic.Bool
+
+	mu  sync.Mutex
+	cut bool   // Cut was called
+	end func() // what Cut calls; nil: it closes the socket
 }
 
 // NewConn takes over a socket.
@@ -57,6 +70,62 @@ func (c *Conn) Handshake(ctx context.Context, cfg *tls.Config, timeout time.Dura
 		Protocol:   st.NegotiatedProtocol,
 	}
 	return nil
+}
+
+// OnClose sets what is told, once and by the goroutine that does it, that the
+// connection is closed. It is set before the connection is served.
+func (c *Conn) OnClose(f func(*Conn)) { c.onClose = f }
+
+// Close closes the connection, over TLS with the alert that says so. Any
+// goroutine may call it, when no other uses the connection.
+func (c *Conn) Close() error {
+	err := c.Conn.Close()
+	c.told()
+	return err
+}
+
+// Abort closes the socket past TLS, whose closing alert would let a stream look
+// complete.
+func (c *Conn) Abort() error {
+	err := c.sock.Close()
+	c.told()
+	return err
+}
+
+func (c *Conn) told() {
+	if c.onClose != nil && c.closed.CompareAndSwap(false, true) {
+		c.onClose(c)
+	}
+}
+
+// Cut ends the connection from outside, when its time to drain is over: whoever
+// serves it finds the socket closed, or is told as OnCut says, and closes it. Any
+// goroutine may call it, any number of times.
+func (c *Conn) Cut() {
+	c.mu.Lock()
+	end, again := c.end, c.cut
+	c.cut = true
+	c.mu.Unlock()
+	switch {
+	case again:
+	case end != nil:
+		end()
+	default:
+		_ = c.sock.Close()
+	}
+}
+
+// OnCut sets what Cut does in place of closing the socket, which is called at
+// once if Cut was called already. It is for those who serve the connection by
+// other means than its socket; it must not wait.
+func (c *Conn) OnCut(end func()) {
+	c.mu.Lock()
+	c.end = end
+	late := c.cut
+	c.mu.Unlock()
+	if late {
+		end()
+	}
 }
 
 // Idle tells whether the connection is between two messages, and returns

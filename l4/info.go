@@ -3,6 +3,8 @@ package l4
 import (
 	"net/netip"
 	"strconv"
+
+	"github.com/bulwark-edge/bulwark/tls/hello"
 )
 
 // ConnHook is implemented by plugins that act on a connection before anything
@@ -20,7 +22,8 @@ type Info struct {
 	Client   netip.AddrPort // who opened the connection: the peer, or whom its PROXY header names
 	Local    netip.AddrPort // where it was opened to: our end, or what the header names
 	Peer     netip.AddrPort // the socket's other end
-	TLS      *TLS           // nil on plaintext
+	TLS      *TLS           // nil on plaintext, and on TLS that is passed through
+	Hello    *hello.Info    // what the client said first, if that was looked at; else nil
 
 	// Texts made once for a connection's many exchanges.
 	ClientIP  string // Client's address
@@ -56,4 +59,13 @@ func (i *Info) Scheme() string {
 		return "https"
 	}
 	return "http"
+}
+
+// ServerName returns the host that the client asked for by SNI, in lower case,
+// "" if it did not or does not speak TLS.
+func (i *Info) ServerName() string {
+	if i.TLS != nil {
+		return i.TLS.ServerName
+	}
+	return ""
 }

@@ -53,9 +53,23 @@ func ParseProxyHeader(b []byte) (h ProxyHeader, size int, err error) {
 	case matchesStart(b, proxyLineStart):
 		return parseProxyLine(b)
 	case matchesStart(b, proxySignature):
-		return parseProxyBinary(b)
+		return parseProxyBinary(b, proxyStream)
 	}
 	return h, 0, proxyError("the connection begins with something else")
+}
+
+// ParseProxyDatagram parses the header that a datagram begins with, which is of
+// version 2 and of a client that speaks UDP. size is how long it is; what
+// follows is the client's.
+func ParseProxyDatagram(b []byte) (h ProxyHeader, size int, err error) {
+	if !matchesStart(b, proxySignature) {
+		return h, 0, proxyError("the datagram begins with something else")
+	}
+	h, size, err = parseProxyBinary(b, proxyDatagram)
+	if err == nil && size > len(b) {
+		return ProxyHeader{}, 0, proxyError("it is cut off")
+	}
+	return h, size, err
 }
 
 // matchesStart reports whether b, as far as it goes, begins with start.
@@ -131,15 +145,19 @@ const (
 	proxyLocal   = 0x20 // the proxy speaks for itself, such as to check our health
 	proxyProxy   = 0x21 // it speaks for a client
 
-	proxyUnspec = 0x00
-	proxyTCP4   = 0x11
-	proxyTCP6   = 0x21
+	// The family is an address family and, in the lower half of the byte, a
+	// kind of transport.
+	proxyUnspec   = 0x00
+	proxyIPv4     = 0x10
+	proxyIPv6     = 0x20
+	proxyStream   = 0x01
+	proxyDatagram = 0x02
 
 	proxyCRC32C = 0x03 // the extension that holds a checksum of the header
 )
 
-// parseProxyBinary parses version 2.
-func parseProxyBinary(b []byte) (h ProxyHeader, size int, err error) {
+// parseProxyBinary parses version 2, of a client with a kind of transport.
+func parseProxyBinary(b []byte, transport byte) (h ProxyHeader, size int, err error) {
 	if len(b) < proxyFixed {
 		return h, proxyFixed, nil
 	}
@@ -162,11 +180,14 @@ func parseProxyBinary(b []byte) (h ProxyHeader, size int, err error) {
 	addresses := b[proxyFixed:]
 	var n int // bytes of an address
 	switch family {
-	case proxyTCP4:
+	case proxyIPv4 | transport:
 		n = 4
-	case proxyTCP6:
+	case proxyIPv6 | transport:
 		n = 16
-	default: // datagrams and Unix sockets, which no client of ours comes from
+	default: // another transport and Unix sockets, which no client here comes from
+		if transport == proxyDatagram {
+			return h, 0, proxyError("the family is none of UDP over IPv4 and over IPv6")
+		}
 		return h, 0, proxyError("the family is none of TCP over IPv4 and over IPv6")
 	}
 	if len(addresses) < 2*n+4 {

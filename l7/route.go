@@ -1,8 +1,6 @@
 package l7
 
 import (
-	"encoding/json"
-	"sync/atomic"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
@@ -19,12 +17,12 @@ type Route struct {
 	HTTP  bool // protocols has http
 	HTTPS bool // protocols has https
 
-	text logText
+	text config.LogText
 }
 
 // LogJSON returns the entity as it stands in a log entry. It is not to be
 // changed.
-func (r *Route) LogJSON() []byte { return r.text.of(r.Entity) }
+func (r *Route) LogJSON() []byte { return r.text.Of(r.Entity) }
 
 // Service is a compiled service. It is immutable once its snapshot serves, and
 // may be part of several.
@@ -41,26 +39,9 @@ type Service struct {
 	WriteTimeout   time.Duration
 	ReadTimeout    time.Duration
 
-	text logText
+	text config.LogText
 }
 
 // LogJSON returns the entity as it stands in a log entry. It is not to be
 // changed.
-func (s *Service) LogJSON() []byte { return s.text.of(s.Entity) }
-
-// logText is an entity as JSON, made when it is first asked for and then kept:
-// with thousands of routes, of which a few see traffic, making it beforehand
-// was most of the time and a third of the memory of a snapshot.
-type logText struct{ made atomic.Pointer[[]byte] }
-
-func (t *logText) of(entity json.Marshaler) []byte {
-	if b := t.made.Load(); b != nil {
-		return *b
-	}
-	b, err := entity.MarshalJSON()
-	if err != nil {
-		b = []byte("null") // a value that was decoded can be encoded
-	}
-	t.made.Store(&b)
-	return b
-}
+func (s *Service) LogJSON() []byte { return s.text.Of(s.Entity) }

@@ -26,11 +26,12 @@ type listener struct {
 	ln    net.Listener
 	count *telemetry.Listener
 	rules atomic.Pointer[rules]
-	done  chan struct{} // closed when the accept loop has ended
+	done  chan struct{}  // closed when the accept loop has ended
+	left  func(*l4.Conn) // l.leave, made once
 
 	mu      sync.Mutex
 	conns   map[*l4.Conn]netip.Addr // and the client address under which each counts; none while its PROXY header is awaited
-	byAddr  map[netip.Addr]int      // open connections of each client address
+	held    map[netip.Prefix]int    // open connections of each client, and of each network of clients
 	closing bool
 	empty   chan struct{} // closed when the listener is closing and has no connection left
 }
@@ -39,19 +40,21 @@ type listener struct {
 type rules struct {
 	Limits
 	proxies *bart.Lite // peers that must send a PROXY header; nil: none
+	rates   *l4.Rates  // of new connections; nil: no bound
 }
 
 func newListener(s *Set, spec Spec, ln net.Listener) *listener {
 	l := &listener{
-		set:    s,
-		spec:   spec,
-		ln:     ln,
-		count:  s.metrics.Listener(spec.Name),
-		conns:  make(map[*l4.Conn]netip.Addr),
-		byAddr: make(map[netip.Addr]int),
-		done:   make(chan struct{}),
-		empty:  make(chan struct{}),
+		set:   s,
+		spec:  spec,
+		ln:    ln,
+		count: s.metrics.Listener(spec.Name),
+		conns: make(map[*l4.Conn]netip.Addr),
+		held:  make(map[netip.Prefix]int),
+		done:  make(chan struct{}),
+		empty: make(chan struct{}),
 	}
+	l.left = l.leave
 	l.change(spec)
 	return l
 }
@@ -59,6 +62,13 @@ func newListener(s *Set, spec Spec, ln net.Listener) *listener {
 // change lets later connections be served by the rules of another spec.
 func (l *listener) change(spec Spec) {
 	r := &rules{Limits: spec.Limits}
+	if n := spec.Limits.NewConnectionsPerSecond; n > 0 {
+		if old := l.rules.Load(); old != nil && old.NewConnectionsPerSecond == n {
+			r.rates = old.rates
+		} else {
+			r.rates = l4.NewRates(n, n)
+		}
+	}
 	if len(spec.Proxies) > 0 {
 		r.proxies = new(bart.Lite)
 		for _, p := range spec.Proxies {
@@ -154,16 +164,19 @@ func (l *listener) admit(nc *net.TCPConn) {
 		nc.Close()
 		return
 	}
+	c.OnClose(l.left)
 	l.set.work.Go(func() { l.serve(c, r, proxied) })
 }
 
+// serve hands c over. It counts until it is closed, which may be later than the
+// end of this function.
 func (l *listener) serve(c *l4.Conn, r *rules, proxied bool) {
-	defer l.leave(c)
 	defer func() {
 		if v := recover(); v != nil {
 			l.set.metrics.Panics.Inc()
 			l.set.log.Error("recovering from a panic in a connection", "listener", l.spec.Name, "panic", v, "stack", string(debug.Stack()))
-			c.Close()
+			c.Cut() // whoever else has it by now
+			_ = c.Abort()
 		}
 	}()
 	if proxied && !l.introduce(c, r) {
@@ -184,10 +197,10 @@ func (l *listener) introduce(c *l4.Conn, r *rules) bool {
 		return false
 	}
 	l.mu.Lock()
-	ok := l.share(c, r)
+	why, ok := l.share(c, r)
 	l.mu.Unlock()
 	if !ok {
-		l.count.Refuse(telemetry.RefusedPerAddress)
+		l.count.Refuse(why)
 	}
 	return ok
 }
@@ -208,7 +221,7 @@ func proxyRefusal(err error) (why telemetry.Refusal, refused bool) {
 }
 
 // enter counts c in, unless a bound is reached. One whose PROXY header is still
-// to come counts under no address yet.
+// to come counts under no client yet.
 func (l *listener) enter(c *l4.Conn, r *rules, proxied bool) (why telemetry.Refusal, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -217,9 +230,13 @@ func (l *listener) enter(c *l4.Conn, r *rules, proxied bool) (why telemetry.Refu
 		return telemetry.RefusedDraining, false
 	case len(l.conns) >= r.Connections:
 		return telemetry.RefusedLimit, false
-	case !proxied && !l.share(c, r):
-		return telemetry.RefusedPerAddress, false
-	case l.set.open.Add(1) > l.set.most.Load():
+	}
+	if !proxied {
+		if why, ok := l.share(c, r); !ok {
+			return why, false
+		}
+	}
+	if l.set.open.Add(1) > l.set.most.Load() {
 		l.set.open.Add(-1)
 		l.forget(c)
 		return telemetry.RefusedLimit, false
@@ -229,30 +246,6 @@ func (l *listener) enter(c *l4.Conn, r *rules, proxied bool) (why telemetry.Refu
 	}
 	l.count.Active.Inc()
 	return 0, true
-}
-
-// share counts c under its client's address, unless that has reached its
-// bound. l.mu is held.
-func (l *listener) share(c *l4.Conn, r *rules) bool {
-	addr := c.Client.Addr()
-	if r.ConnectionsPerAddress > 0 && l.byAddr[addr] >= r.ConnectionsPerAddress {
-		return false
-	}
-	l.conns[c] = addr
-	l.byAddr[addr]++
-	return true
-}
-
-// forget is the inverse of share. l.mu is held.
-func (l *listener) forget(c *l4.Conn) {
-	addr := l.conns[c]
-	delete(l.conns, c)
-	if !addr.IsValid() {
-		return
-	}
-	if l.byAddr[addr]--; l.byAddr[addr] <= 0 {
-		delete(l.byAddr, addr)
-	}
 }
 
 func (l *listener) leave(c *l4.Conn) {
@@ -298,7 +291,7 @@ func (l *listener) drain(ctx context.Context) {
 	// goroutine: one slow exchange does not hold the others up.
 	var closing sync.WaitGroup
 	for _, c := range open {
-		closing.Go(func() { c.Socket().Close() })
+		closing.Go(c.Cut)
 	}
 	closing.Wait()
 	<-l.empty

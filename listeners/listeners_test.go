@@ -57,6 +57,8 @@ func (e *echo) ServeConn(_ context.Context, c *l4.Conn) {
 	}
 }
 
+func (*echo) ServePackets(context.Context, *l4.Packets) {}
+
 // logged is an operator's log in memory.
 type logged struct {
 	mu   sync.Mutex
@@ -86,7 +88,7 @@ type fixture struct {
 func newFixture(t *testing.T, a l4.Acceptor) *fixture {
 	t.Helper()
 	f := &fixture{t: t, metrics: telemetry.NewMetrics(telemetry.Options{}), log: new(logged)}
-	f.Set = NewSet(a, f.metrics, slog.New(slog.NewTextHandler(f.log, nil)))
+	f.Set = NewSet(a, new(l4.Bans), f.metrics, slog.New(slog.NewTextHandler(f.log, nil)))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // what is open is closed at once
@@ -548,6 +550,8 @@ func (s *turns) ServeConn(_ context.Context, c *l4.Conn) {
 		return true
 	})
 }
+
+func (*turns) ServePackets(context.Context, *l4.Packets) {}
 
 // TestShutdownDoesNotQueue shows that slow exchanges end together when the
 // drain is over, not one after the other: closing a socket waits for the call

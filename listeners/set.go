@@ -22,10 +22,11 @@ import (
 // Spec is a listener as it is wanted.
 type Spec struct {
 	Name      string
+	Network   string     // "tcp", which is meant also if it is empty, or "udp"
 	Addr      netip.Addr // the zero value: every IPv4 and IPv6 address
 	Port      uint16     // 0 lets the system choose
 	ReusePort bool
-	Limits    Limits
+	Limits    Limits // of TCP
 
 	// Proxies are the peers that must begin each connection with a PROXY
 	// header. From all others none is believed. They may change without opening
@@ -36,26 +37,33 @@ type Spec struct {
 // Limits bound a listener. They may change without opening its socket anew.
 type Limits struct {
 	Connections           int           // open at once
-	ConnectionsPerAddress int           // open at once from one client address; 0: no bound
+	ConnectionsPerAddress int           // open at once from one client; 0: no bound
+	ConnectionsPerNetwork int           // open at once from one network of clients; 0: no bound
 	HeaderTimeout         time.Duration // for a PROXY header
+
+	NewConnectionsPerSecond int           // of one client, and as many at once; 0: no bound
+	BanTime                 time.Duration // of a client that goes over that rate; 0: it is not banned
 }
 
 // Set is the listeners of a process. Safe for concurrent use.
 type Set struct {
 	acceptor l4.Acceptor
+	bans     *l4.Bans
 	metrics  *telemetry.Metrics
 	log      *slog.Logger
 	most     atomic.Int64 // connections open at once, of all listeners
 	open     atomic.Int64
 
 	mu     sync.Mutex
-	active map[string]*listener // by name
-	work   sync.WaitGroup       // accept loops and connections
+	active map[string]*listener // those of TCP, by name
+	udp    map[string]*packets  // those of UDP, by name
+	work   sync.WaitGroup       // accept loops, connections being taken over, and UDP listeners
 }
 
-// NewSet returns a set without listeners, whose connections a serves.
-func NewSet(a l4.Acceptor, m *telemetry.Metrics, log *slog.Logger) *Set {
-	return &Set{acceptor: a, metrics: m, log: log, active: make(map[string]*listener)}
+// NewSet returns a set without listeners, whose connections a serves, but for
+// those of clients that are banned.
+func NewSet(a l4.Acceptor, bans *l4.Bans, m *telemetry.Metrics, log *slog.Logger) *Set {
+	return &Set{acceptor: a, bans: bans, metrics: m, log: log, active: make(map[string]*listener), udp: make(map[string]*packets)}
 }
 
 // Change is a prepared change of the set: its new sockets are bound, but accept
@@ -65,6 +73,8 @@ type Change struct {
 	most   int
 	want   []Spec
 	opened map[string]net.Listener
+	bound  map[string]*packets // of UDP, those that are to begin
+	kept   map[string]*packets // of UDP, those that go on, maybe by another name
 
 	inherited map[string]bool // of the opened ones, those that were another listener's
 }
@@ -72,11 +82,20 @@ type Change struct {
 // Prepare binds what want asks for beyond what is open. most bounds the open
 // connections of all listeners. On error nothing has changed.
 func (s *Set) Prepare(want []Spec, most int) (*Change, error) {
-	c := &Change{set: s, most: most, want: want, opened: make(map[string]net.Listener), inherited: make(map[string]bool)}
+	c := &Change{
+		set: s, most: most, want: want, opened: make(map[string]net.Listener), inherited: make(map[string]bool),
+		bound: make(map[string]*packets), kept: make(map[string]*packets),
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
 	for _, spec := range want {
+		if spec.Network == networkUDP {
+			if err := c.preparePackets(spec); err != nil {
+				errs = append(errs, err)
+			}
+			continue
+		}
 		if l := s.active[spec.Name]; l != nil && l.serves(spec) {
 			continue
 		}
@@ -121,6 +140,9 @@ func (c *Change) Discard() {
 	for _, ln := range c.opened {
 		ln.Close()
 	}
+	for _, p := range c.bound {
+		p.close()
+	}
 }
 
 // Commit starts the new listeners, keeps the unchanged ones, and stops those
@@ -133,6 +155,9 @@ func (c *Change) Commit(drain time.Duration) {
 	defer s.mu.Unlock()
 	wanted := make(map[string]bool)
 	for _, spec := range c.want {
+		if spec.Network == networkUDP {
+			continue
+		}
 		wanted[spec.Name] = true
 		old := s.active[spec.Name]
 		ln := c.opened[spec.Name]
@@ -158,6 +183,7 @@ func (c *Change) Commit(drain time.Duration) {
 			s.retire(l, drain)
 		}
 	}
+	c.commitPackets(drain)
 }
 
 // retire closes l's socket, so that no later connection comes to it, and lets l
@@ -178,6 +204,9 @@ func (s *Set) Addr(name string) (netip.AddrPort, bool) {
 	if l := s.active[name]; l != nil {
 		return l.addr(), true
 	}
+	if p := s.udp[name]; p != nil {
+		return p.Local, true
+	}
 	return netip.AddrPort{}, false
 }
 
@@ -187,8 +216,13 @@ func (s *Set) Shutdown(ctx context.Context) {
 	s.mu.Lock()
 	all := s.active
 	s.active = make(map[string]*listener)
+	udp := s.udp
+	s.udp = make(map[string]*packets)
 	s.mu.Unlock()
 	var drains sync.WaitGroup
+	for _, p := range udp {
+		drains.Go(func() { p.drain(ctx) })
+	}
 	for _, l := range all {
 		drains.Go(func() { l.drain(ctx) })
 	}
@@ -196,35 +230,44 @@ func (s *Set) Shutdown(ctx context.Context) {
 	s.work.Wait()
 }
 
+// networkUDP is Spec.Network of flows of datagrams.
+const networkUDP = "udp"
+
+// where returns what the net package calls the network and the address of spec.
+// transport is tcp or udp.
+func (s Spec) where(transport string) (network, addr string) {
+	host := ""
+	if s.Addr.IsValid() {
+		host = s.Addr.String()
+		transport += "6"
+		if s.Addr.Is4() {
+			transport = transport[:len(transport)-1] + "4"
+		}
+	}
+	return transport, net.JoinHostPort(host, fmt.Sprint(s.Port))
+}
+
 // bind opens a listening socket.
 func bind(spec Spec) (net.Listener, error) {
-	network, host := "tcp", ""
-	if spec.Addr.IsValid() {
-		host = spec.Addr.String()
-		if spec.Addr.Is4() {
-			network = "tcp4"
-		} else {
-			network = "tcp6"
-		}
-	}
+	network, addr := spec.where("tcp")
 	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4}}
 	if spec.ReusePort {
-		lc.Control = func(_, _ string, c syscall.RawConn) error {
-			var err error
-			if cerr := c.Control(func(fd uintptr) {
-				err = setReusePort(fd, true)
-			}); cerr != nil {
-				return cerr
-			}
-			return err
-		}
+		lc.Control = sharePort
 	}
-	addr := net.JoinHostPort(host, fmt.Sprint(spec.Port))
 	ln, err := lc.Listen(context.Background(), network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %q for listener %q: %w%s", addr, spec.Name, err, advice(err))
 	}
 	return ln, nil
+}
+
+// sharePort lets other sockets have the same port.
+func sharePort(_, _ string, c syscall.RawConn) error {
+	var err error
+	if cerr := c.Control(func(fd uintptr) { err = setReusePort(fd, true) }); cerr != nil {
+		return cerr
+	}
+	return err
 }
 
 func setReusePort(fd uintptr, on bool) error {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/config/schema"
+	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
@@ -35,7 +36,8 @@ type Proto uint8
 
 // The protocols.
 const (
-	HTTP Proto = 1 << iota // http and https
+	HTTP   Proto = 1 << iota // http, https and in time grpc and grpcs
+	Stream                   // tcp, tls, tls_passthrough and udp
 )
 
 // Spec is what a kind declares. C is the struct its configuration is decoded
@@ -45,8 +47,13 @@ type Spec[C any] struct {
 	Scopes Scope
 	Speaks Proto
 
+	// Protocols are those of an instance that names none. Nil stands for Kong's
+	// default, grpc, grpcs, http and https, or for all of streams if the kind
+	// speaks nothing else.
+	Protocols []config.Protocol
+
 	// New builds an instance. It has no side effects but through env, and what
-	// it returns implements hooks of package l7 and, if it holds anything,
+	// it returns implements hooks of packages l7 and l4 and, if it holds anything,
 	// io.Closer. Instances do not share state unless they do so on purpose.
 	New func(cfg C, env Env) (any, error)
 }
@@ -56,6 +63,7 @@ type Env struct {
 	Log     *slog.Logger
 	Metrics *telemetry.Metrics // what the edge counts
 	State   *State             // what outlives a reload
+	Bans    *l4.Bans           // clients that no listener lets in for a while
 }
 
 // Reopener is an instance with a log file, which Reopen opens anew after it was
@@ -69,21 +77,26 @@ type Follower interface{ Follow(cfg *config.Config) }
 
 // Kind is a plugin as the edge knows it. Define makes one.
 type Kind struct {
-	Name   string
-	Scopes Scope
-	Speaks Proto
-	Schema *schema.Type // of its configuration
+	Name      string
+	Scopes    Scope
+	Speaks    Proto
+	Protocols []config.Protocol // of an instance that names none; nil: Kong's default
+	Schema    *schema.Type      // of its configuration
 
 	build func(cfg any, env Env) (any, error)
 }
 
 // Define returns the kind of s.
 func Define[C any](s Spec[C]) Kind {
+	if s.Protocols == nil && s.Speaks == Stream {
+		s.Protocols = []config.Protocol{config.TCP, config.TLS, config.TLSPassthrough, config.UDP}
+	}
 	return Kind{
-		Name:   s.Name,
-		Scopes: s.Scopes,
-		Speaks: s.Speaks,
-		Schema: schema.Of[C](),
+		Name:      s.Name,
+		Scopes:    s.Scopes,
+		Speaks:    s.Speaks,
+		Protocols: s.Protocols,
+		Schema:    schema.Of[C](),
 		build: func(cfg any, env Env) (any, error) {
 			c, ok := cfg.(*C)
 			if !ok {
@@ -111,6 +124,14 @@ func (k Kind) Allows(scope string) bool {
 		return k.Scopes&Listener != 0
 	}
 	return false
+}
+
+// Knows reports whether an instance may run on p.
+func (k Kind) Knows(p config.Protocol) bool {
+	if p.Stream() {
+		return k.Speaks&Stream != 0
+	}
+	return k.Speaks&HTTP != 0
 }
 
 // Build returns an instance. cfg is what the kind's schema has decoded.

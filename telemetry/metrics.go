@@ -28,6 +28,9 @@ const (
 	RefusedProxyHeader                // the PROXY header that is required was missing or malformed
 	RefusedProxyLate                  // it did not come in time
 	RefusedPlugin                     // a plugin of the listener refused it
+	RefusedBanned                     // its client is banned
+	RefusedRate                       // new_connections_per_second was reached
+	RefusedPerNetwork                 // connections_per_network was reached
 )
 
 // refusalNames are the label values of Refusal.
@@ -40,6 +43,9 @@ var refusalNames = [...]string{
 	RefusedProxyHeader: "proxy_header",
 	RefusedProxyLate:   "proxy_header_timeout",
 	RefusedPlugin:      "plugin",
+	RefusedBanned:      "banned",
+	RefusedRate:        "rate",
+	RefusedPerNetwork:  "limit_per_network",
 }
 
 // String returns the label value.
@@ -56,6 +62,8 @@ type Listener struct {
 	Active   Gauge   // connections being served
 	Reading  Gauge   // of the active ones: a request head is being read
 	Waiting  Gauge   // of the active ones: idle between two requests
+
+	Streams StreamCounts
 
 	refused  [len(refusalNames)]Counter
 	requests [len(classNames)]Counter
@@ -78,6 +86,7 @@ func (l *Listener) Request(status int) {
 type Options struct {
 	Version        string   // Bulwark's version, for bulwark_build_info
 	Reasons        []string // codes of early terminations, by index
+	StreamReasons  []string // codes of why streams ended, by index
 	UpstreamErrors []string // kinds of upstream errors, by index
 }
 
@@ -94,6 +103,7 @@ type Metrics struct {
 	UpstreamHedgesRefused  Counter     // bulwark_upstream_hedges_refused_total: hedges that node.resilience did not allow
 	UpstreamConnects       Counter     // bulwark_upstream_connections_total: the tries that needed a new connection
 	UpstreamErrors         *CounterVec // bulwark_upstream_errors_total, by Options.UpstreamErrors
+	Streams                StreamMetrics
 	AccessLog              LineCounters
 	ConfigReloads          Counter // bulwark_config_reloads_total{result="ok"}
 	ConfigReloadErrors     Counter // bulwark_config_reloads_total{result="failed"}
@@ -112,6 +122,7 @@ type Metrics struct {
 	hash      string
 	loaded    time.Time
 	upstreams func() []UpstreamStatus // nil: none are told
+	bans      func() int              // nil: not told
 }
 
 // NameCounters is what the resolver counts. The zero value is ready to use.
@@ -130,6 +141,7 @@ func NewMetrics(o Options) *Metrics {
 	return &Metrics{
 		Terminations:   NewCounterVec(o.Reasons),
 		UpstreamErrors: NewCounterVec(o.UpstreamErrors),
+		Streams:        StreamMetrics{Ends: NewCounterVec(o.StreamReasons)},
 		version:        o.Version,
 		revision:       buildRevision(),
 		node:           uuid.NewString(),
@@ -178,6 +190,13 @@ func (m *Metrics) SetUpstreams(list func() []UpstreamStatus) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.upstreams = list
+}
+
+// SetBans lets each scrape tell how many clients are banned.
+func (m *Metrics) SetBans(count func() int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bans = count
 }
 
 // Connections sums all listeners, in the shape /status tells it.

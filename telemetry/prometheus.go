@@ -44,8 +44,9 @@ type collector struct {
 	hedges, hedgesWon, refusedHedges                            *prometheus.Desc
 	lines, dropped, writeErrors                                 *prometheus.Desc
 	reloads, config, loaded, build, panics, refusedFields       *prometheus.Desc
-	health, omitted, checkPanics                                *prometheus.Desc
+	health, omitted, bans, checkPanics                          *prometheus.Desc
 	lookups, lookupTime, stale, negative, dnsPanics             *prometheus.Desc
+	streams                                                     streamDescs
 }
 
 func newCollector(m *Metrics) *collector {
@@ -54,6 +55,7 @@ func newCollector(m *Metrics) *collector {
 	}
 	return &collector{
 		m:              m,
+		streams:        newStreamDescs(desc),
 		accepted:       desc("bulwark_connections_accepted_total", "Connections accepted, refused ones included.", "listener"),
 		active:         desc("bulwark_connections_active", "Connections being served.", "listener", "state"),
 		refused:        desc("bulwark_connections_refused_total", "Connections that were not served.", "listener", "reason"),
@@ -77,6 +79,7 @@ func newCollector(m *Metrics) *collector {
 		refusedFields:  desc("bulwark_refused_fields_total", "Header fields made by a plugin that may not stand in a message."),
 		panics:         desc("bulwark_panics_total", "Panics recovered at the border of a connection or an exchange."),
 		health:         desc("bulwark_upstream_target_health", "1 for the state that an address of a target is in, 0 for the others.", "upstream", "target", "address", "state"),
+		bans:           desc("bulwark_banned_clients", "Clients that no listener lets in at present."),
 		checkPanics:    desc("bulwark_upstream_check_panics_total", "Panics recovered in probes of active checks."),
 		lookups:        desc("bulwark_dns_lookups_total", "Names that were looked up, by what came of it: ok, not_found or failed.", "result"),
 		lookupTime:     desc("bulwark_dns_lookup_duration_seconds", "Time that looking a name up took."),
@@ -94,8 +97,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		c.tries, c.refusedTries, c.connects, c.upstreamErrors, c.hedges, c.hedgesWon, c.refusedHedges,
 		c.lines, c.dropped, c.writeErrors,
 		c.reloads, c.config, c.loaded, c.build, c.refusedFields, c.panics,
-		c.health, c.omitted, c.checkPanics,
+		c.health, c.omitted, c.bans, c.checkPanics,
 		c.lookups, c.lookupTime, c.stale, c.negative, c.dnsPanics,
+		c.streams.sessions, c.streams.active, c.streams.bytes, c.streams.datagrams, c.streams.ends, c.streams.connect, c.streams.duration,
 	} {
 		ch <- d
 	}
@@ -116,7 +120,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for name, l := range m.listeners {
 		listeners[name] = l
 	}
-	hash, loaded := m.hash, m.loaded
+	hash, loaded, bans := m.hash, m.loaded, m.bans
 	m.mu.Unlock()
 
 	for name, l := range listeners {
@@ -137,6 +141,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			counter(d, v.cells[i].Load(), name)
 		}
 	}
+	for name, l := range listeners {
+		c.streams.collectListener(counter, gauge, name, &l.Streams)
+	}
+	vec(c.streams.ends, m.Streams.Ends)
+	ch <- m.Streams.Connect.metric(c.streams.connect)
+	ch <- m.Streams.Duration.metric(c.streams.duration)
 	vec(c.terminations, m.Terminations)
 	vec(c.upstreamErrors, m.UpstreamErrors)
 	ch <- m.Requests.metric(c.duration)
@@ -165,6 +175,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if hash != "" {
 		gauge(c.config, 1, hash)
 		gauge(c.loaded, seconds(loaded))
+	}
+	if bans != nil {
+		gauge(c.bans, float64(bans()))
 	}
 	if omitted, ok := m.EachTarget(func(t TargetSeries, v float64) {
 		gauge(c.health, v, t.Upstream, t.Target, t.Address, t.State)

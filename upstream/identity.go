@@ -15,6 +15,7 @@ type IdentityConfig struct {
 	Depth       int                 // most intermediate certificates allowed; negative: no bound
 	CAs         []*x509.Certificate // trusted when verifying; empty: the system's
 	Certificate *tls.Certificate    // what we show when asked; may be nil
+	Stream      bool                // for streams: no application protocol is offered
 }
 
 // Identity is how TLS to a service is spoken. Connections are shared only
@@ -30,12 +31,14 @@ const sessionsPerIdentity = 64
 // NewIdentity compiles c.
 func NewIdentity(c IdentityConfig) *Identity {
 	h := sha256.New()
-	fmt.Fprintf(h, "verify %v %d\n", c.Verify, c.Depth)
+	fmt.Fprintf(h, "verify %v %d stream %v\n", c.Verify, c.Depth, c.Stream)
 	base := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: !c.Verify,
 		ClientSessionCache: tls.NewLRUClientSessionCache(sessionsPerIdentity),
-		NextProtos:         []string{"http/1.1"},
+	}
+	if !c.Stream {
+		base.NextProtos = []string{"http/1.1"}
 	}
 	if len(c.CAs) > 0 {
 		base.RootCAs = x509.NewCertPool()

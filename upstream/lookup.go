@@ -73,6 +73,35 @@ func (b *Balancer) resolved(w *wheel) *wheel {
 	return b.wheel.Load()
 }
 
+// Pending returns a channel that is closed once something is known of the names
+// of the targets, so that PickNow can pick; nil if something is.
+func (b *Balancer) Pending() <-chan struct{} {
+	if !b.named {
+		return nil
+	}
+	w, now := b.wheel.Load(), sock.Now()
+	if w != nil && (len(w.turns) > 0 || now < b.until.Load()) {
+		return nil
+	}
+	return b.refresh(now)
+}
+
+// PickNow is Pick for those who must not wait. While nothing is known of the
+// names of the targets the error is ErrName.
+func (b *Balancer) PickNow(c *Choice) (*Endpoint, error) {
+	w := b.wheel.Load()
+	if now := sock.Now(); b.named && (w == nil || now >= b.until.Load()) {
+		b.refresh(now)
+	}
+	switch {
+	case w == nil:
+		return nil, ErrName
+	case len(w.endpoints) == 1 && !b.guarded:
+		return w.endpoints[0], nil
+	}
+	return b.pick(w, c, false)
+}
+
 // refresh starts a look-up unless one is under way or was done just now, and
 // returns what tells its end.
 func (b *Balancer) refresh(now int64) <-chan struct{} {

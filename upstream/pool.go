@@ -63,17 +63,26 @@ func (p *Pool) Get(now int64) *Conn {
 
 // Dial opens a connection. timeout bounds connecting and, after it, the TLS
 // handshake; StopDialing ends both.
-func (p *Pool) Dial(timeout time.Duration) (*Conn, error) { return p.dial(p.set.dialing, timeout) }
+func (p *Pool) Dial(timeout time.Duration) (*Conn, error) {
+	return p.dial(p.set.dialing, nil, timeout)
+}
 
 // DialContext is Dial that the end of ctx ends too.
 func (p *Pool) DialContext(ctx context.Context, timeout time.Duration) (*Conn, error) {
+	return p.DialAfter(ctx, nil, timeout)
+}
+
+// DialAfter is DialContext for a connection that begins with a preamble, which
+// goes before the TLS handshake. Such a connection is for one client: it is
+// closed in the end, and not kept.
+func (p *Pool) DialAfter(ctx context.Context, preamble []byte, timeout time.Duration) (*Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.set.dialing, cancel)()
-	return p.dial(ctx, timeout)
+	return p.dial(ctx, preamble, timeout)
 }
 
-func (p *Pool) dial(ctx context.Context, timeout time.Duration) (*Conn, error) {
+func (p *Pool) dial(ctx context.Context, preamble []byte, timeout time.Duration) (*Conn, error) {
 	d := net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}
 	nc, err := d.DialContext(ctx, "tcp", p.key.addr.String())
 	if err != nil {
@@ -85,6 +94,14 @@ func (p *Pool) dial(ctx context.Context, timeout time.Duration) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{Conn: s, socket: s, pool: p}
+	if len(preamble) > 0 {
+		_ = s.SetDeadline(time.Now().Add(timeout))
+		if _, err := s.Write(preamble); err != nil {
+			s.Close()
+			return nil, err
+		}
+		_ = s.SetDeadline(time.Time{})
+	}
 	if p.identity == nil {
 		return c, nil
 	}

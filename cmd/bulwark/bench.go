@@ -11,6 +11,7 @@ import (
 	"github.com/bulwark-edge/bulwark/bench/load"
 	"github.com/bulwark-edge/bulwark/bench/origin"
 	"github.com/bulwark-edge/bulwark/bench/routes"
+	"github.com/bulwark-edge/bulwark/bench/tcp"
 )
 
 // interruptible returns a context that a signal ends.
@@ -36,7 +37,7 @@ func originCommand() *cobra.Command {
 
 func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure"}
-	cmd.AddCommand(benchHTTPCommand(), benchCompareCommand(), benchRoutesCommand(), benchScaleCommand())
+	cmd.AddCommand(benchHTTPCommand(), benchTCPCommand(), benchTCPOriginCommand(), benchCompareCommand(), benchRoutesCommand(), benchScaleCommand())
 	return cmd
 }
 
@@ -139,5 +140,45 @@ func benchScaleCommand() *cobra.Command {
 	f.DurationVar(&o.IdleWait, "idle-wait", 0, "how long a process rests before memory is read")
 	f.IntVar(&o.ProxyCPU, "proxy-cpu", 0, "processor of the binary under test")
 	f.IntVar(&o.LoadCPU, "load-cpu", 0, "processor of the load and the origin; 0 with --proxy-cpu 0 means 1")
+	return cmd
+}
+
+func benchTCPCommand() *cobra.Command {
+	var o tcp.Options
+	cmd := &cobra.Command{
+		Use:   "tcp ADDRESS",
+		Short: "Load a TCP relay with bench tcp-origin behind it and report rates and latencies",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := interruptible(cmd.Context())
+			defer cancel()
+			o.Address = args[0]
+			return tcp.Run(ctx, o, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.Mode, "mode", "m", tcp.RoundTrips, "rtt: round trips; bulk: read all that comes; connect: a connection for each round trip")
+	f.IntVarP(&o.Connections, "connections", "c", tcp.DefaultConnections, "connections at once")
+	f.IntVarP(&o.Size, "size", "s", tcp.DefaultSize, "bytes of a message")
+	f.DurationVarP(&o.Duration, "duration", "t", tcp.DefaultDuration, "how long")
+	f.DurationVar(&o.Timeout, "timeout", tcp.DefaultTimeout, "bound of a connect, and of a wait for bytes")
+	f.BoolVar(&o.JSON, "json", false, "print the result as JSON")
+	return cmd
+}
+
+func benchTCPOriginCommand() *cobra.Command {
+	var o tcp.OriginOptions
+	cmd := &cobra.Command{
+		Use:   "tcp-origin",
+		Short: "Stand behind a TCP relay that is measured",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := interruptible(cmd.Context())
+			defer cancel()
+			return tcp.Serve(ctx, o, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&o.Echo, "echo", "", "address that sends back what it gets, for rtt and connect")
+	cmd.Flags().StringVar(&o.Source, "source", "", "address that sends for as long as it can, for bulk")
 	return cmd
 }

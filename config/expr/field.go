@@ -77,6 +77,35 @@ func FieldNames() []string {
 	return names
 }
 
+// HTTPField returns the name of a field of a request that the expression asks
+// about, without the name or number that goes on behind a dot; "" if it asks only
+// about the connection.
+func (e *Expr) HTTPField() string {
+	for i := range e.steps {
+		switch e.steps[i].field {
+		case httpMethod:
+			return "http.method"
+		case httpHost:
+			return "http.host"
+		case httpPath:
+			return "http.path"
+		case httpSegments, httpSegmentCount:
+			return segmentsPrefix
+		case httpHeader:
+			return headersPrefix
+		case httpQuery:
+			return queriesPrefix
+		}
+	}
+	return ""
+}
+
+// NamesPlace reports whether the expression asks for a server name or for a port
+// that clients connect to.
+func (e *Expr) NamesPlace() bool {
+	return slices.ContainsFunc(e.steps, func(s step) bool { return s.field == tlsSNI || s.field == netDestinationPort })
+}
+
 // setField sets the left side of s by the name of a field.
 func (s *step) setField(name string) (problem string, ok bool) {
 	if f, known := fields[name]; known {

@@ -9,6 +9,7 @@ package_of() {
 	case $1 in
 	cc) echo gcc libc6-dev ;; # go test -race links against libc
 	nginx | haproxy | curl | wrk | openssl) echo "$1" ;;
+	nginx-stream) echo libnginx-mod-stream ;; # a module, no command
 	dnsmasq) echo dnsmasq-base ;; # the program alone, without the service
 	*)
 		echo "deps.sh: no package is known for the command \"$1\"; add it to internal/devtools/deps.sh" >&2
@@ -20,6 +21,10 @@ package_of() {
 # present COMMAND looks in PATH and where Debian puts servers, which PATH lacks
 # for ordinary users.
 present() {
+	if [ "$1" = nginx-stream ]; then
+		[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]
+		return
+	fi
 	command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]
 }
 

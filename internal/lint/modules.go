@@ -24,6 +24,7 @@ var confined = []struct {
 	{"go.etcd.io/bbolt", []string{"store/bolt"}},
 	{"github.com/andybalholm/brotli", []string{"plugins/compression"}},
 	{"github.com/klauspost/compress", []string{"plugins/compression"}},
+	{"github.com/oschwald/maxminddb-golang", []string{"plugins/iprestriction"}},
 	{"github.com/redis/go-redis", []string{"plugins/internal/redis"}},
 	{"github.com/miekg/dns", []string{"upstream/dns"}},
 }

@@ -116,8 +116,7 @@ func (c *conn) close() {
 	}
 	c.dropSite()
 	if c.aborted.Load() {
-		// Past TLS, whose closing alert would let the answer look complete.
-		_ = c.socket.Close()
+		_ = c.Conn.Abort()
 		return
 	}
 	if c.lingers {

@@ -3,6 +3,7 @@
 package catalog
 
 import (
+	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/config/schema"
 	"github.com/bulwark-edge/bulwark/plugins"
 	"github.com/bulwark-edge/bulwark/plugins/botdetection"
@@ -13,6 +14,7 @@ import (
 	"github.com/bulwark-edge/bulwark/plugins/iprestriction"
 	"github.com/bulwark-edge/bulwark/plugins/prometheus"
 	"github.com/bulwark-edge/bulwark/plugins/proxycache"
+	"github.com/bulwark-edge/bulwark/plugins/proxyprotocol"
 	"github.com/bulwark-edge/bulwark/plugins/redirect"
 	"github.com/bulwark-edge/bulwark/plugins/requestsizelimiting"
 	"github.com/bulwark-edge/bulwark/plugins/requesttermination"
@@ -32,6 +34,7 @@ func All() Catalog {
 		responsetransformer.Kind(),
 		redirect.Kind(),
 		proxycache.Kind(),
+		proxyprotocol.Kind(),
 		prometheus.Kind(),
 		filelog.Kind(),
 		requesttermination.Kind(),
@@ -61,6 +64,26 @@ func (c Catalog) Allows(plugin, scope string) bool {
 		}
 	}
 	return false
+}
+
+// Speaks reports whether a plugin's instances may run on a protocol.
+func (c Catalog) Speaks(plugin string, p config.Protocol) bool {
+	for i := range c {
+		if c[i].Name == plugin {
+			return c[i].Knows(p)
+		}
+	}
+	return false
+}
+
+// Protocols returns those of an instance that names none, nil for Kong's default.
+func (c Catalog) Protocols(plugin string) []config.Protocol {
+	for i := range c {
+		if c[i].Name == plugin {
+			return c[i].Protocols
+		}
+	}
+	return nil
 }
 
 // Names returns the names of the kinds in the order they run.

@@ -3,12 +3,15 @@ package filelog
 import (
 	"io"
 
+	"github.com/bulwark-edge/bulwark/internal/buf"
+	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/plugins"
 )
 
 var (
 	_ l7.LogHook       = (*Plugin)(nil)
+	_ l4.LogHook       = (*Plugin)(nil)
 	_ plugins.Reopener = (*Plugin)(nil)
 	_ io.Closer        = (*Plugin)(nil)
 )
@@ -16,7 +19,7 @@ var (
 // Kind returns the kind.
 func Kind() plugins.Kind {
 	return plugins.Define(plugins.Spec[Config]{
-		Name: "file-log", Scopes: plugins.Anywhere, Speaks: plugins.HTTP, New: New,
+		Name: "file-log", Scopes: plugins.Anywhere, Speaks: plugins.HTTP | plugins.Stream, New: New,
 	})
 }
 
@@ -47,6 +50,13 @@ func (p *Plugin) Log(x *l7.Exchange) {
 	} else {
 		p.files.count.Dropped.Inc()
 	}
+}
+
+// LogSession hands the stream's entry to the file.
+func (p *Plugin) LogSession(s *l4.Session) {
+	b := buf.Get(buf.Medium)
+	defer b.Put()
+	p.file.Write(append(s.AppendLogEntry(b.B[:0]), '\n'))
 }
 
 // Reopen opens the path anew.

@@ -1,11 +1,10 @@
 package iprestriction
 
 import (
+	"io"
 	"net/netip"
 
-	"github.com/gaissmai/bart"
-
-	"github.com/bulwark-edge/bulwark/config/schema"
+	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/plugins"
@@ -14,29 +13,50 @@ import (
 var (
 	_ l7.RequestHook = (*Plugin)(nil)
 	_ l4.ConnHook    = (*Plugin)(nil)
+	_ l4.SessionHook = (*Plugin)(nil)
+	_ io.Closer      = (*Plugin)(nil)
 )
 
 // Kind returns the kind.
 func Kind() plugins.Kind {
 	return plugins.Define(plugins.Spec[Config]{
-		Name: "ip-restriction", Scopes: plugins.Anywhere | plugins.Listener, Speaks: plugins.HTTP, New: New,
+		Name: "ip-restriction", Scopes: plugins.Anywhere | plugins.Listener, Speaks: plugins.HTTP | plugins.Stream,
+		Protocols: []config.Protocol{config.GRPC, config.GRPCS, config.HTTP, config.HTTPS, config.TCP, config.TLS},
+		New:       New,
 	})
 }
 
 // Plugin is an instance.
 type Plugin struct {
-	allow, deny *bart.Lite // nil: not configured
+	allow, deny side
 	status      int
 	refusal     *l7.Reply // nil: the message names the address
 }
 
-// New builds the tables and, if its message is fixed, the refusal.
-func New(cfg Config, _ plugins.Env) (any, error) {
-	p := &Plugin{allow: table(cfg.Allow), deny: table(cfg.Deny), status: cfg.Status}
+// New opens the lists and databases and, if its message is fixed, makes the
+// refusal.
+func New(cfg Config, env plugins.Env) (any, error) {
+	p := &Plugin{status: cfg.Status}
 	if cfg.Message != "" {
 		p.refusal = l7.Problem(cfg.Status, cfg.Message)
 	}
+	err := p.allow.build(env, cfg.Allow, cfg.AllowFiles, cfg.AllowCountries, cfg.AllowASNs, &cfg)
+	if err == nil {
+		err = p.deny.build(env, cfg.Deny, cfg.DenyFiles, cfg.DenyCountries, cfg.DenyASNs, &cfg)
+	}
+	if err != nil {
+		p.allow.close()
+		p.deny.close()
+		return nil, err
+	}
 	return p, nil
+}
+
+// Close lets go of files.
+func (p *Plugin) Close() error {
+	p.allow.close()
+	p.deny.close()
+	return nil
 }
 
 // Request refuses addresses that deny has, or that allow has not.
@@ -50,8 +70,11 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 // Conn refuses the connections of such addresses.
 func (p *Plugin) Conn(info *l4.Info) (refuse bool) { return p.refuses(info.Client.Addr()) }
 
+// Session refuses the streams of such addresses.
+func (p *Plugin) Session(s *l4.Session) (refuse bool) { return p.refuses(s.Info.Client.Addr()) }
+
 func (p *Plugin) refuses(addr netip.Addr) bool {
-	return p.deny != nil && p.deny.Contains(addr) || p.allow != nil && !p.allow.Contains(addr)
+	return p.deny.has(addr) || !p.allow.empty() && !p.allow.has(addr)
 }
 
 func (p *Plugin) refuse(x *l7.Exchange) l7.Verdict {
@@ -59,15 +82,4 @@ func (p *Plugin) refuse(x *l7.Exchange) l7.Verdict {
 		return x.Reply(p.refusal)
 	}
 	return x.Reply(l7.Problem(p.status, "IP address not allowed: "+x.ClientIP()))
-}
-
-func table(prefixes []schema.Prefix) *bart.Lite {
-	if len(prefixes) == 0 {
-		return nil
-	}
-	t := new(bart.Lite)
-	for _, p := range prefixes {
-		t.Insert(p.Prefix)
-	}
-	return t
 }

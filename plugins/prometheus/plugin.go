@@ -17,7 +17,7 @@ var (
 // Kind returns the kind.
 func Kind() plugins.Kind {
 	return plugins.Define(plugins.Spec[Config]{
-		Name: "prometheus", Scopes: plugins.Anywhere, Speaks: plugins.HTTP, New: New,
+		Name: "prometheus", Scopes: plugins.Anywhere, Speaks: plugins.HTTP | plugins.Stream, New: New,
 	})
 }
 

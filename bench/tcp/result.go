@@ -1,0 +1,91 @@
+package tcp
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// ResultVersion numbers the JSON form of Result; it grows when a field changes
+// its meaning or goes away.
+const ResultVersion = 1
+
+// Result is what one run measured.
+type Result struct {
+	Version     int     `json:"version"`
+	Address     string  `json:"address"`
+	Mode        string  `json:"mode"`
+	Connections int     `json:"connections"`
+	Size        int     `json:"size"` // of a message; without meaning in bulk
+	Seconds     float64 `json:"seconds"`
+
+	Trips  int64            `json:"round_trips"`
+	Opened int64            `json:"connections_opened"`
+	Bytes  int64            `json:"bytes_received"`
+	Errors map[string]Fault `json:"errors"` // by what was being done
+
+	// Of a round trip, in microseconds; of connections that carry one each,
+	// from the begin of the connect.
+	P50  int64 `json:"p50"`
+	P99  int64 `json:"p99"`
+	P999 int64 `json:"p99_9"`
+	Max  int64 `json:"max"`
+}
+
+// Fault is one kind of error.
+type Fault struct {
+	Count int64  `json:"count"`
+	First string `json:"first"` // the text of the first one
+}
+
+// Failures is how many errors there were.
+func (r *Result) Failures() (n int64) {
+	for _, f := range r.Errors {
+		n += f.Count
+	}
+	return n
+}
+
+func (m *measurement) result() *Result {
+	return &Result{
+		Version: ResultVersion, Address: m.to.String(), Mode: m.o.Mode,
+		Connections: m.o.Connections, Size: m.o.Size,
+		Seconds: time.Duration(m.stop - m.start).Seconds(),
+		Trips:   m.trips, Opened: m.opened, Bytes: m.bytes, Errors: m.errors,
+		P50: m.latency.ValueAtQuantile(50), P99: m.latency.ValueAtQuantile(99),
+		P999: m.latency.ValueAtQuantile(99.9), Max: m.latency.Max(),
+	}
+}
+
+func (r *Result) write(w io.Writer, asJSON bool) error {
+	if asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(tw, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("load", "%s of %s, %d connections", r.Mode, r.Address, r.Connections)
+	if r.Mode != Bulk {
+		row("round trips", "%d of %d bytes in %.2f s, %.0f/s", r.Trips, r.Size, r.Seconds, float64(r.Trips)/r.Seconds)
+		row("latency", "p50 %d us, p99 %d us, p99.9 %d us, max %d us", r.P50, r.P99, r.P999, r.Max)
+	}
+	row("received", "%.1f MB, %.1f MB/s", float64(r.Bytes)/1e6, float64(r.Bytes)/1e6/r.Seconds)
+	row("opened", "%d connections, %.0f/s", r.Opened, float64(r.Opened)/r.Seconds)
+	row("errors", "%d", r.Failures())
+	var doing []string
+	for d := range r.Errors {
+		doing = append(doing, d)
+	}
+	slices.Sort(doing)
+	for _, d := range doing {
+		row("  "+d, "%d, the first: %s", r.Errors[d].Count, r.Errors[d].First)
+	}
+	return tw.Flush()
+}

@@ -1,0 +1,168 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/l4"
+	"github.com/bulwark-edge/bulwark/l4/stream"
+	"github.com/bulwark-edge/bulwark/l7"
+	"github.com/bulwark-edge/bulwark/telemetry"
+	"github.com/bulwark-edge/bulwark/tls/hello"
+)
+
+var _ l4.Acceptor = (*Edge)(nil)
+
+// ServePackets serves the flows of a UDP listener.
+func (e *Edge) ServePackets(ctx context.Context, p *l4.Packets) {
+	e.streams.ServePackets(ctx, p, func(listener string) stream.Site {
+		s := e.acquire(listener).(*site)
+		return stream.Site{Pipeline: &s.stream.pipeline, Router: s.stream.router, Bounds: s.stream.bounds, Refuses: s.guard.refuses}
+	})
+}
+
+// ServeConn serves a client's connection, unless a plugin of its listener
+// refuses it: as a stream where the listener has streams and a route wants it,
+// else HTTP, within TLS where the listener has that.
+func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
+	s := e.acquire(c.Listener).(*site)
+	why, refused := telemetry.RefusedPlugin, s.guard.refuses(&c.Info)
+	if s.serve == config.ServeUDP { // a reload has given the listener's name away
+		why, refused = telemetry.RefusedDraining, true
+	}
+	if refused {
+		s.Listener.Refuse(why)
+		s.Release()
+		c.Close()
+		return
+	}
+	if (s.stream.peeks || s.serve == config.ServeTCP) && e.serveStream(ctx, c, s) {
+		return
+	}
+	cfg, timeout := s.tls, s.settings.HeaderTimeout
+	s.Release()
+	if cfg != nil && !e.handshake(ctx, c, cfg, timeout) {
+		c.Close()
+		return
+	}
+	e.http.ServeConn(c)
+}
+
+// serveStream serves c as a stream, and takes it and the hold of s over. It
+// returns false, and has taken nothing, if c is to be served as HTTP.
+func (e *Edge) serveStream(ctx context.Context, c *l4.Conn, s *site) (taken bool) {
+	held := true
+	defer func() {
+		if held && taken {
+			s.Release() // also when it panics
+		}
+	}()
+	taken = true
+	v := e.findStream(ctx, c, s)
+	if v.route != nil && v.protocol == config.TLS {
+		if err := c.Handshake(ctx, s.stream.tls, s.settings.HeaderTimeout); err != nil {
+			e.explain(ctx, c, "shaking hands with a stream's client", l4.ReasonTLSHandshake, err)
+			v = verdict{refused: true, reason: l4.ReasonTLSHandshake}
+		}
+	}
+	switch {
+	case v.refused:
+		if v.reason != l4.ReasonNone {
+			e.env.Metrics.Streams.Ends.Inc(int(v.reason))
+		}
+		c.Close()
+	case v.route == nil:
+		return false
+	default:
+		held = false
+		e.streams.ServeConn(c, &s.stream.pipeline, v.route, v.protocol)
+	}
+	return true
+}
+
+// verdict is what becomes of a connection. The zero value is one that is no
+// stream.
+type verdict struct {
+	route    *l4.Route
+	protocol config.Protocol
+	refused  bool      // it is to be closed
+	reason   l4.Reason // of that; ReasonNone is not counted
+}
+
+// findStream finds the route of a stream.
+func (e *Edge) findStream(ctx context.Context, c *l4.Conn, s *site) verdict {
+	if s.serve == config.ServeTCP {
+		if r := s.stream.match(c); r != nil {
+			return verdict{route: r, protocol: config.TCP}
+		}
+		return verdict{refused: true, reason: l4.ReasonNoRoute}
+	}
+	beside := s.serve == config.ServeHTTPS
+	switch err := c.PeekHello(s.stream.hello, s.settings.HeaderTimeout); {
+	case err == nil:
+	case beside && errors.Is(err, hello.ErrNotTLS):
+		return verdict{} // who speaks plain HTTP is told so
+	case err == io.EOF, errors.Is(err, l4.ErrDraining):
+		// Checks of a port come and leave without a word, and a drain asks to leave
+		// who has not spoken.
+		return verdict{refused: true}
+	default:
+		e.explain(ctx, c, "reading a ClientHello", l4.ReasonBadHello, err)
+		return verdict{refused: true, reason: l4.ReasonBadHello}
+	}
+	r, p := s.stream.matchTLS(c, beside)
+	if r == nil && !beside {
+		c.RefuseName()
+		return verdict{refused: true, reason: l4.ReasonNoRoute}
+	}
+	return verdict{route: r, protocol: p}
+}
+
+// explain logs why a connection is closed.
+func (e *Edge) explain(ctx context.Context, c *l4.Conn, what string, reason l4.Reason, err error) {
+	if e.env.Log.Enabled(ctx, slog.LevelDebug) {
+		e.env.Log.Debug(what, "listener", c.Listener, "client", c.ClientIP, "reason", reason.String(), "error", err.Error())
+	}
+}
+
+// plainOnTLSBody is what a client is told that speaks HTTP where TLS is wanted,
+// and plainOnTLS the answer it stands in.
+const plainOnTLSBody = `{"message":"The plain HTTP request was sent to HTTPS port"}`
+
+var plainOnTLS = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: " +
+	strconv.Itoa(len(plainOnTLSBody)) + "\r\nConnection: close\r\n\r\n" + plainOnTLSBody
+
+func (e *Edge) handshake(ctx context.Context, c *l4.Conn, cfg *tls.Config, timeout time.Duration) bool {
+	err := c.Handshake(ctx, cfg, timeout)
+	if err == nil {
+		return true
+	}
+	reason := l7.ReasonTLSHandshake
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && record.Conn != nil && looksLikeHTTP(record.RecordHeader[:]) {
+		reason = l7.ReasonPlainOnTLS
+		_ = c.Socket().SetDeadline(time.Now().Add(time.Second))
+		_, _ = io.WriteString(c.Socket(), plainOnTLS)
+	}
+	e.env.Metrics.Terminations.Inc(int(reason))
+	if e.env.Log.Enabled(ctx, slog.LevelDebug) {
+		e.env.Log.Debug("shaking hands with a client", "listener", c.Listener, "client", c.ClientIP, "reason", reason.String(), "error", err.Error())
+	}
+	return false
+}
+
+// looksLikeHTTP reports whether the first five bytes of a connection begin a
+// request line.
+func looksLikeHTTP(first []byte) bool {
+	switch string(first) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH", "TRACE", "CONNE":
+		return true
+	}
+	return false
+}

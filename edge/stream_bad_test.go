@@ -1,0 +1,111 @@
+package edge_test
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/internal/testkit"
+	"github.com/bulwark-edge/bulwark/l4"
+)
+
+// counts waits until a reason of streams counts n.
+func counts(t *testing.T, e *testkit.Edge, reason l4.Reason, n uint64) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		got := e.Metrics().StreamTerminations.Load(int(reason))
+		if got == n {
+			return
+		}
+		if got > n || time.Now().After(end) {
+			t.Fatalf("%v counts %d, want %d", reason, got, n)
+		}
+	}
+}
+
+// TestBadHellos sends what is no hello: each is closed, counted, and leaves
+// nothing behind.
+func TestBadHellos(t *testing.T) {
+	e, _ := startStreams(t, streamConfig(t))
+	hello := "\x16\x03\x01\x00\xf0\x01\x00\x00\xec\x03\x03"
+	for _, tt := range []struct {
+		name, listener, sent string
+		closes               bool
+	}{
+		{"plain HTTP", "only", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", false},
+		{"garbage", "only", "\x16\x03\x01\x00\x04\x02\x00\x00\x00", false},
+		{"garbage beside HTTPS", "both", "\x16\x03\x01\x00\x04\x02\x00\x00\x00", false},
+		{"too long", "only", "\x16\x03\x01\x3f\xf0\x01\x00\x3f\xec", false},
+		{"too long beside HTTPS", "both", "\x16\x03\x01\x3f\xf0\x01\x00\x3f\xec", false},
+		{"cut off", "only", hello, true},
+		{"one that never ends", "both", hello, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := e.Metrics().StreamTerminations.Load(int(l4.ReasonBadHello))
+			c := dialAt(t, e.At(tt.listener))
+			if _, err := io.WriteString(c, tt.sent); err != nil {
+				t.Fatal(err)
+			}
+			if tt.closes {
+				_ = c.(*net.TCPConn).CloseWrite()
+			}
+			if b, err := io.ReadAll(c); len(b) > 0 {
+				t.Errorf("answered %q, %v", b, err)
+			}
+			counts(t, e, l4.ReasonBadHello, before+1)
+		})
+	}
+	t.Run("without a word", func(t *testing.T) {
+		before := e.Metrics().StreamTerminations.Load(int(l4.ReasonBadHello))
+		c := dialAt(t, e.At("only"))
+		c.Close()
+		passed(t, e.At("only"), "pass.test") // by now it is gone too
+		counts(t, e, l4.ReasonBadHello, before)
+	})
+	t.Run("a handshake that breaks off", func(t *testing.T) {
+		c := dialAt(t, e.At("only"))
+		if _, err := c.Write(helloOf("end.test")); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		counts(t, e, l4.ReasonTLSHandshake, 1)
+	})
+}
+
+// TestStreamPinsSnapshot shows that a stream keeps its snapshot over reloads, and
+// that a drain cuts it when its time is over.
+func TestStreamPinsSnapshot(t *testing.T) {
+	text := streamConfig(t)
+	e, s := startStreams(t, text)
+	c := dialFrom(t, "127.0.0.9", e.At("plain"))
+	if got := line(t, c); got != "nine tcp" {
+		t.Fatalf("got %q", got)
+	}
+	old := e.Current()
+	if err := e.Use(text + "  - {name: correlation-id}\n"); err != nil {
+		t.Fatal(err)
+	}
+	if n := old.Users(); n != 1 {
+		t.Errorf("the old snapshot is held %d times", n)
+	}
+	if _, err := io.WriteString(c, "on\n"); err != nil || line(t, c) != "on" {
+		t.Errorf("the stream ended with the reload: %v", err)
+	}
+	c.Close()
+	s.done()
+	if n := old.Users(); n != 0 {
+		t.Errorf("the old snapshot is held %d times by nobody", n)
+	}
+
+	// Without its listener a stream goes on until the drain is over.
+	c = dialFrom(t, "127.0.0.9", e.At("plain"))
+	line(t, c)
+	if err := e.Use("node: {listeners: [], drain: 100ms}"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(c); err != nil {
+		t.Errorf("the stream was not ended in order: %v", err)
+	}
+	s.done()
+}

@@ -1,0 +1,102 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/l4"
+	"github.com/bulwark-edge/bulwark/l4/relay"
+	"github.com/bulwark-edge/bulwark/upstream"
+)
+
+// ServeConn serves a client's connection by its route, nil for none, and takes
+// it over. It returns before the stream has ended if that is plaintext on both
+// sides or passed through; otherwise the calling goroutine serves it. The
+// snapshot is released in the end.
+func (s *Server) ServeConn(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config.Protocol) {
+	ours := c.TLS == nil || protocol == config.TLSPassthrough
+	if ours && (r == nil || r.Service == nil || r.Service.Identity == nil) {
+		s.handOver(c, p, r, protocol)
+		return
+	}
+	st := s.begin(&c.Info, p, r, protocol, c)
+	ctx, cancel := context.WithCancel(s.waiting)
+	defer cancel()
+	c.OnCut(cancel)
+	st.guarded(func() { st.serve(ctx, c) })
+}
+
+// handOver lets a loop serve a connection.
+func (s *Server) handOver(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config.Protocol) {
+	fd, err := c.Socket().Detach()
+	if err != nil {
+		st := s.begin(&c.Info, p, r, protocol, c)
+		st.fail(l4.ReasonInternal)
+		return
+	}
+	st := s.ServeSocket(fd, nil, &c.Info, p, r, protocol, c)
+	c.OnCut(st.Cut)
+}
+
+// serve is what start and its followers are on a loop.
+func (st *stream) serve(ctx context.Context, c *l4.Conn) {
+	reason := st.admit()
+	var conn *upstream.Conn
+	for again := true; reason == l4.ReasonNone && conn == nil; {
+		if !again {
+			reason = st.Tries[len(st.Tries)-1].Reason
+			break
+		}
+		conn, again, reason = st.connect(ctx)
+	}
+	if conn == nil {
+		st.fail(reason)
+		return
+	}
+	st.reached()
+	st.relayed(relay.Copy(ctx,
+		relay.Party{Stream: c, Socket: c.Socket()},
+		relay.Party{Stream: conn, Socket: conn.Socket()},
+		nil, st.service.IdleTimeout))
+}
+
+// connect makes one try. A reason ends the stream; without one there is a
+// connection, or another try may be made, or none.
+func (st *stream) connect(ctx context.Context) (conn *upstream.Conn, again bool, reason l4.Reason) {
+	if ctx.Err() != nil {
+		return nil, false, l4.ReasonDraining
+	}
+	if known := st.service.Balancer.Pending(); known != nil {
+		select {
+		case <-known:
+		case <-ctx.Done():
+			return nil, false, l4.ReasonDraining
+		}
+	}
+	if reason := st.chosen(st.service.Balancer.PickNow(st.choose())); reason != l4.ReasonNone {
+		return nil, false, reason
+	}
+	if !st.Endpoint.BeginDial() {
+		return nil, st.missed(l4.ReasonOverLimit, true), l4.ReasonNone
+	}
+	// A PROXY header goes before the handshake with the upstream.
+	conn, err := st.Endpoint.Pool(st.service.Identity, st.service.Host).DialAfter(ctx, st.Preamble, st.service.ConnectTimeout)
+	st.Endpoint.EndDial()
+	if err != nil {
+		return nil, st.missed(connectReason(err), isOurs(err)), l4.ReasonNone
+	}
+	return conn, false, l4.ReasonNone
+}
+
+func connectReason(err error) l4.Reason {
+	var handshake *upstream.TLSError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return l4.ReasonUpstreamTimeout
+	case errors.As(err, &handshake):
+		return l4.ReasonUpstreamTLS
+	}
+	return l4.ReasonUpstreamConnect
+}
