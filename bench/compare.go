@@ -209,6 +209,7 @@ type run struct {
 	launcher     *launcher
 	origin       *process
 	streamOrigin *process // nil: no scenario needs it
+	udpOrigin    *process // nil: no scenario has needed it yet
 	halt         context.CancelFunc
 	joined       sync.WaitGroup
 }
@@ -271,8 +272,10 @@ func (r *run) close() error {
 	if r.origin != nil {
 		r.origin.stop()
 	}
-	if r.streamOrigin != nil {
-		r.streamOrigin.stop()
+	for _, p := range []*process{r.streamOrigin, r.udpOrigin} {
+		if p != nil {
+			p.stop()
+		}
 	}
 	r.halt()
 	r.joined.Wait()

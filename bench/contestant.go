@@ -120,6 +120,7 @@ type settings struct {
 	HTTP, HTTPS, Origin int    // Ports on 127.0.0.1.
 	TCP, Bulk           int    // Those of a relay to the two below.
 	Echo, Source        int
+	UDP, UDPOrigin      int // The same for datagrams.
 	Logs                bool
 	Connections         int // From clients, at most.
 	Upstream            int // Idle connections kept to the origin.

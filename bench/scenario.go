@@ -30,6 +30,8 @@ type scenario struct {
 	logs   bool
 	conns  int // Connections of the load; of idle scenarios, what there are unless told, 0: DefaultIdle.
 	idle   bool
+	flows  int // Of bench udp, in place of HTTP; 0: it is no scenario of datagrams.
+	size   int // Of its datagrams, in bytes.
 	bar    *bar
 }
 
@@ -99,6 +101,14 @@ func scenarios() []scenario {
 			name: "tcp-idle-8000", title: "idle relayed TCP connections after one round trip each",
 			unit: residentAtAll, stream: streamRest, idle: true, conns: 8000, bar: &bar{peer: "nginx", factor: 2},
 		},
+		{
+			name: "udp-rtt-64", title: "datagrams of 200 bytes there and back, 64 flows",
+			unit: perRoundTrip, flows: 64, size: 200, bar: &bar{peer: "nginx", factor: 0.67},
+		},
+		{
+			name: "udp-rtt-1000", title: "datagrams of 200 bytes there and back, 1,000 flows",
+			unit: perRoundTrip, flows: 1000, size: 200, bar: &bar{peer: "nginx", factor: 0.67},
+		},
 	}
 }
 
@@ -132,6 +142,9 @@ type entrant struct {
 func (r *run) entrants(sc *scenario) (list []entrant) {
 	for i := range r.programs {
 		p := &r.programs[i]
+		if sc.flows > 0 && udpTemplates[p.name] == "" {
+			continue
+		}
 		if sc.bare == "" || p.name == subject {
 			list = append(list, entrant{p.name, p, sc.path})
 		}

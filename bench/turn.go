@@ -153,11 +153,17 @@ func (r *run) turn(ctx context.Context, sc *scenario, e *entrant) (_ Figures, co
 	if sc.stream != "" {
 		begin = func() (*started, error) { return r.beginStream(ctx, e.program) }
 	}
+	if sc.flows > 0 {
+		begin = func() (*started, error) { return r.beginUDP(ctx, e.program) }
+	}
 	t, err := begin()
 	if err != nil {
 		return Figures{}, "", err
 	}
 	defer func() { err = errors.Join(err, t.end()) }()
+	if sc.flows > 0 {
+		return r.loadUDP(ctx, sc, t)
+	}
 	if sc.idle {
 		f, err := r.rest(ctx, sc, t)
 		return f, "", err

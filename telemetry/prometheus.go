@@ -79,7 +79,7 @@ func newCollector(m *Metrics) *collector {
 		refusedFields:  desc("bulwark_refused_fields_total", "Header fields made by a plugin that may not stand in a message."),
 		panics:         desc("bulwark_panics_total", "Panics recovered at the border of a connection or an exchange."),
 		health:         desc("bulwark_upstream_target_health", "1 for the state that an address of a target is in, 0 for the others.", "upstream", "target", "address", "state"),
-		bans:           desc("bulwark_banned_clients", "Clients that no listener lets in at present."),
+		bans:           desc("bulwark_bans_active", "Clients that no listener lets in at present."),
 		checkPanics:    desc("bulwark_upstream_check_panics_total", "Panics recovered in probes of active checks."),
 		lookups:        desc("bulwark_dns_lookups_total", "Names that were looked up, by what came of it: ok, not_found or failed.", "result"),
 		lookupTime:     desc("bulwark_dns_lookup_duration_seconds", "Time that looking a name up took."),

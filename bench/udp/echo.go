@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,23 @@ const (
 	// system allows.
 	echoBuffer = 4 << 20
 )
+
+// DefaultAddress is where Serve listens unless told.
+const DefaultAddress = "127.0.0.1:9053"
+
+// Serve echoes datagrams that come to address until ctx ends. It writes one line
+// with the bound address to stdout.
+func Serve(ctx context.Context, address string, stdout io.Writer) error {
+	var lc net.ListenConfig
+	c, err := lc.ListenPacket(ctx, "udp", address)
+	if err != nil {
+		return fmt.Errorf("listening on %q: %w; stop the process that holds the address or pass another one", address, err)
+	}
+	if _, err := fmt.Fprintf(stdout, "origin echoing datagrams on %s\n", c.LocalAddr()); err != nil {
+		return errors.Join(fmt.Errorf("writing the bound address: %w", err), c.Close())
+	}
+	return Echo(ctx, c.(*net.UDPConn))
+}
 
 // Echo sends every datagram that comes to c back to where it came from, until
 // ctx ends. It closes c.

@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bulwark-edge/bulwark/internal/epoll"
 	"github.com/bulwark-edge/bulwark/internal/sock"
 )
 
@@ -28,10 +27,7 @@ type flow struct {
 	seq   uint32
 	dueAt [window]int64 // of the datagrams under way, by their number; unanswered: none
 	open  int           // how many there are
-	last  int64         // when the latest was sent
 }
-
-var _ epoll.Handler = (*flow)(nil)
 
 func (l *load) newFlow(id uint32) (*flow, error) {
 	family, to := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(l.target.Port()), Addr: l.target.Addr().As16()})
@@ -45,7 +41,7 @@ func (l *load) newFlow(id uint32) (*flow, error) {
 	f := &flow{load: l, fd: fd, id: id}
 	err = unix.Connect(fd, to)
 	if err == nil {
-		err = l.loop.AddFor(fd, epoll.Readable, f)
+		err = l.loop.add(f)
 	}
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
@@ -69,15 +65,14 @@ func (f *flow) send(due int64) {
 	*at = due
 	f.open++
 	f.seq++
-	f.last = l.loop.Now()
 	l.sent++
 	if err := sock.SendDatagram(f.fd, b); err != nil {
 		l.failed(err)
 	}
 }
 
-// Ready reads what has come back.
-func (f *flow) Ready(uint32) {
+// ready reads what has come back.
+func (f *flow) ready() {
 	l := f.load
 	for {
 		n, err := l.in.receive(f.fd)
@@ -132,6 +127,6 @@ func (f *flow) giveUp(before int64) {
 		}
 	}
 	if f.open == 0 && f.load.rate == 0 && f.load.sending {
-		f.send(f.load.loop.Now())
+		f.send(f.load.loop.now)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
-	"github.com/bulwark-edge/bulwark/internal/epoll"
 	"github.com/bulwark-edge/bulwark/internal/sock"
 )
 
@@ -62,12 +61,11 @@ type load struct {
 	rate   float64
 	run    uint32
 
-	loop    *epoll.Loop
+	loop    *loop
 	flows   []*flow
 	in      *batch
 	out     []byte
 	timeout int64
-	timer   epoll.Timer
 	sending bool
 	turn    int // the flow whose turn it is in the open loop
 
@@ -84,12 +82,13 @@ func (o *Options) once(ctx context.Context) (_ *Result, err error) {
 		in: newBatch(inBatch, o.Size+1, false), out: make([]byte, o.Size),
 		latency: hdrhistogram.New(1, highest, 3),
 	}
-	if l.loop, err = epoll.New(); err != nil {
+	if l.loop, err = newLoop(); err != nil {
 		return nil, err
 	}
+	l.loop.swept = l.sweep
 	var running sync.WaitGroup
 	defer func() {
-		l.loop.Close()
+		l.loop.close()
 		running.Wait()
 		for _, f := range l.flows {
 			unix.Close(f.fd)
@@ -98,22 +97,20 @@ func (o *Options) once(ctx context.Context) (_ *Result, err error) {
 	for i := range o.Flows {
 		f, err := l.newFlow(uint32(i))
 		if err != nil {
-			running.Go(l.loop.Run)
+			running.Go(l.loop.run)
 			return nil, fmt.Errorf("opening flow %d: %w", i, err)
 		}
 		l.flows = append(l.flows, f)
 	}
-	running.Go(l.loop.Run)
+	running.Go(l.loop.run)
 	return l.drive(ctx, o)
 }
 
 // drive runs the load from outside of the loop.
 func (l *load) drive(ctx context.Context, o *Options) (*Result, error) {
 	started := time.Now()
-	l.on(func() {
+	l.loop.on(func() {
 		l.sending = true
-		l.timer.Do = (*sweep)(l)
-		(*sweep)(l).Expired()
 		if l.rate == 0 {
 			for _, f := range l.flows {
 				f.send(sock.Now())
@@ -121,14 +118,14 @@ func (l *load) drive(ctx context.Context, o *Options) (*Result, error) {
 		}
 	})
 	interrupted := !l.wait(ctx, o.Duration)
-	l.on(func() { l.sending = false })
+	l.loop.on(func() { l.sending = false })
 	elapsed := time.Since(started)
 	// What is under way may still come back.
 	for deadline := time.Now().Add(o.Timeout); time.Now().Before(deadline) && l.open() > 0; {
 		time.Sleep(time.Millisecond)
 	}
 	var r *Result
-	l.on(func() {
+	l.loop.on(func() {
 		for _, f := range l.flows {
 			f.giveUp(1 << 62)
 		}
@@ -163,7 +160,7 @@ func (l *load) wait(ctx context.Context, d time.Duration) bool {
 			burst := min(due-n, maxBurst)
 			from := n
 			n += burst
-			l.on(func() { l.burst(began, from, burst) })
+			l.loop.on(func() { l.burst(began, from, burst) })
 		}
 	}
 }
@@ -177,16 +174,8 @@ func (l *load) burst(began, from, n int64) {
 	}
 }
 
-// on runs f on the loop and waits for it.
-func (l *load) on(f func()) {
-	done := make(chan struct{})
-	if l.loop.Post(func() { f(); close(done) }) {
-		<-done
-	}
-}
-
 func (l *load) open() (n int) {
-	l.on(func() {
+	l.loop.on(func() {
 		for _, f := range l.flows {
 			n += f.open
 		}
@@ -208,16 +197,11 @@ func (l *load) failed(err error) {
 	}
 }
 
-// sweep gives up what has taken too long, again and again.
-type sweep load
-
-// Expired runs on the loop.
-func (s *sweep) Expired() {
-	l := (*load)(s)
+// sweep gives up what has taken too long.
+func (l *load) sweep() {
 	if l.sending {
 		for _, f := range l.flows {
-			f.giveUp(l.loop.Now() - l.timeout)
+			f.giveUp(l.loop.now - l.timeout)
 		}
 	}
-	l.loop.Set(&l.timer, l.loop.Now()+max(l.timeout/8, int64(epoll.Tick)))
 }

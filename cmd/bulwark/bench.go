@@ -12,6 +12,7 @@ import (
 	"github.com/bulwark-edge/bulwark/bench/origin"
 	"github.com/bulwark-edge/bulwark/bench/routes"
 	"github.com/bulwark-edge/bulwark/bench/tcp"
+	"github.com/bulwark-edge/bulwark/bench/udp"
 )
 
 // interruptible returns a context that a signal ends.
@@ -37,7 +38,7 @@ func originCommand() *cobra.Command {
 
 func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure"}
-	cmd.AddCommand(benchHTTPCommand(), benchTCPCommand(), benchTCPOriginCommand(), benchCompareCommand(), benchRoutesCommand(), benchScaleCommand())
+	cmd.AddCommand(benchHTTPCommand(), benchTCPCommand(), benchTCPOriginCommand(), benchUDPCommand(), benchUDPOriginCommand(), benchCompareCommand(), benchRoutesCommand(), benchScaleCommand())
 	return cmd
 }
 
@@ -180,5 +181,45 @@ func benchTCPOriginCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.Echo, "echo", "", "address that sends back what it gets, for rtt and connect")
 	cmd.Flags().StringVar(&o.Source, "source", "", "address that sends for as long as it can, for bulk")
+	return cmd
+}
+
+func benchUDPCommand() *cobra.Command {
+	var o udp.Options
+	cmd := &cobra.Command{
+		Use:   "udp ADDRESS",
+		Short: "Send datagrams to what echoes them, and report what comes back, when, and what does not",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := interruptible(cmd.Context())
+			defer cancel()
+			o.Target, o.Progress = args[0], cmd.ErrOrStderr()
+			return udp.Run(ctx, o, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.IntVarP(&o.Flows, "flows", "c", udp.DefaultFlows, "sockets that send")
+	f.IntVarP(&o.Size, "size", "s", udp.DefaultSize, "bytes of a datagram")
+	f.Float64VarP(&o.Rate, "rate", "r", 0, "datagrams per second of an open loop; 0 is a closed loop")
+	f.Float64Var(&o.Loss, "loss", 0, "search the highest rate at which no more than this share is lost, such as 0.001")
+	f.DurationVarP(&o.Duration, "duration", "t", udp.DefaultDuration, "how long datagrams are sent; in a search, at each rate")
+	f.DurationVar(&o.Timeout, "timeout", udp.DefaultTimeout, "when a datagram counts as lost")
+	f.BoolVar(&o.JSON, "json", false, "print the result as JSON")
+	return cmd
+}
+
+func benchUDPOriginCommand() *cobra.Command {
+	var address string
+	cmd := &cobra.Command{
+		Use:   "udp-origin",
+		Short: "Send every datagram back to where it came from",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := interruptible(cmd.Context())
+			defer cancel()
+			return udp.Serve(ctx, address, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&address, "address", udp.DefaultAddress, "address to listen on")
 	return cmd
 }

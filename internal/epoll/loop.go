@@ -142,7 +142,13 @@ func (l *Loop) Add(fd int, h Handler) error {
 }
 
 // AddFor is Add for chosen events. Closed and Failed are always told.
-func (l *Loop) AddFor(fd int, events uint32, h Handler) error {
+func (l *Loop) AddFor(fd int, events uint32, h Handler) error { return l.add(fd, events|edge, h) }
+
+// AddLevel is AddFor by levels in place of edges: what is so is told again in
+// every turn, so that a handler need not look whether there is more.
+func (l *Loop) AddLevel(fd int, events uint32, h Handler) error { return l.add(fd, events, h) }
+
+func (l *Loop) add(fd int, events uint32, h Handler) error {
 	if fd < 0 {
 		return unix.EBADF
 	}
@@ -152,7 +158,7 @@ func (l *Loop) AddFor(fd int, events uint32, h Handler) error {
 	}
 	s := &l.slots[fd]
 	s.gen++
-	ev := unix.EpollEvent{Events: events | edge, Fd: int32(fd), Pad: int32(s.gen)}
+	ev := unix.EpollEvent{Events: events, Fd: int32(fd), Pad: int32(s.gen)}
 	if err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return os.NewSyscallError("epoll_ctl", err)
 	}

@@ -116,6 +116,36 @@ func TestEventsAreEdges(t *testing.T) {
 	}
 }
 
+// TestEventsByLevel tells unread bytes in every turn, until they are read.
+func TestEventsByLevel(t *testing.T) {
+	l := start(t, nil)
+	a, b := socketPair(t)
+	done := make(chan int)
+	told := 0
+	write(t, b, "bytes")
+	do(t, l, func() {
+		h := handlerFunc(func(uint32) {
+			if told++; told == 3 {
+				var p [5]byte
+				if _, err := sock.ReadFD(a, p[:]); err != nil {
+					t.Error(err)
+				}
+				done <- told
+			}
+		})
+		if err := l.AddLevel(a, Readable, h); err != nil {
+			t.Error(err)
+		}
+	})
+	receive(t, done)
+	do(t, l, func() {})
+	do(t, l, func() {
+		if told != 3 {
+			t.Errorf("told %d times, want 3", told)
+		}
+	})
+}
+
 // TestStaleEvents shows that the events of a descriptor that was removed within
 // the turn are not told, not even to another that has got its number.
 func TestStaleEvents(t *testing.T) {

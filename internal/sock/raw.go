@@ -62,6 +62,24 @@ func batch(number uintptr, fd int, m []Message) (int, error) {
 	}
 }
 
+// ReceiveDatagram is recv without a wait. The length is that of the datagram,
+// more than len(p) if it was cut.
+func ReceiveDatagram(fd int, p []byte) (int, error) {
+	for {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+			uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return 0, syscall.EAGAIN
+		default:
+			return 0, errno
+		}
+	}
+}
+
 // SendDatagram is send without a wait on a connected datagram socket: all of p
 // goes as one datagram, or none of it.
 func SendDatagram(fd int, p []byte) error {
@@ -103,4 +121,18 @@ func setOption(fd, level, option, value int) error {
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
 	return errnoErr(errno)
+}
+
+// DropsFD returns how many datagrams the kernel has dropped since the socket was
+// made, because there was no room for them (SO_MEMINFO). Asking for it costs the
+// datagrams nothing, which SO_RXQ_OVFL does.
+func DropsFD(fd int) (uint32, error) {
+	var info [unix.SK_MEMINFO_VARS]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return info[unix.SK_MEMINFO_DROPS], nil
 }

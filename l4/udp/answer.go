@@ -1,12 +1,50 @@
 package udp
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
 
-// receiveAnswers reads what the upstream of a flow has sent, and puts it among
-// what leaves for clients at the end of the turn.
+	"github.com/bulwark-edge/bulwark/internal/sock"
+)
+
+// receiveAnswer reads one datagram that the upstream of a flow has sent, and
+// puts it among what leaves for clients at the end of the turn. If there is
+// more, the loop tells it in the next turn; that costs less than to look, as long
+// as there seldom is (docs/adr/0010).
+func (l *lane) receiveAnswer(f *Flow) {
+	if l.used == batchSize || l.toClients.full() {
+		l.flush()
+	}
+	payload := l.answers.slot(l.used)
+	n, err := sock.ReceiveDatagram(f.fd, payload)
+	if err != nil {
+		l.answerFailed(f, err)
+		return
+	}
+	l.used++
+	f.last = l.loop.Now()
+	f.upstreamReceived.add(1, n)
+	if n > len(payload) {
+		l.count.drop(DropOversize, 1)
+	} else {
+		l.answer(f, payload[:n], 0)
+	}
+	l.leave(f)
+	turn := l.loop.Counts().Turns
+	if f.streak++; turn != f.seen+1 {
+		f.streak = 0
+	}
+	f.seen = turn
+	if f.streak >= bulkStreak && f.state == open {
+		// What the kernel puts together from now on only ReceiveBatch can take
+		// apart, so there is no way back.
+		f.bulk = true
+		gather(f.fd)
+	}
+}
+
+// receiveAnswers is receiveAnswer for a flow with many of them.
 func (l *lane) receiveAnswers(f *Flow) {
-	// A batch of one would not tell whether there is more.
-	if batchSize-l.used < 2 || batchSize-l.toClients.used < 2 {
+	if l.used == batchSize || l.toClients.full() {
 		l.flush()
 	}
 	want := min(answersAtOnce, batchSize-l.used, batchSize-l.toClients.used)
@@ -19,34 +57,33 @@ func (l *lane) receiveAnswers(f *Flow) {
 	l.used += n
 	f.last = l.loop.Now()
 	for i := first; i < first+n; i++ {
-		l.answer(f, i)
+		l.gathered(f, i)
 	}
+	l.leave(f)
+}
+
+// leave sees to it that what was gathered leaves, and ends a flow that has had
+// its answers.
+func (l *lane) leave(f *Flow) {
 	if !l.leaving {
 		l.leaving = true
 		l.loop.Again(&l.flushing)
 	}
-	switch {
-	case f.answers > 0 && f.upstreamReceived.Datagrams >= uint64(f.answers)*f.received.Datagrams:
-		l.flush() // what it is told at its end includes these
+	if f.answers > 0 && f.upstreamReceived.Datagrams >= uint64(f.answers)*f.received.Datagrams {
+		l.flush() // what the Handler is told at the end includes these
 		l.end(f, End{Reason: Answered})
-	case n == want:
-		l.loop.Again(f)
 	}
 }
 
-// answer takes the i-th answer.
-func (l *lane) answer(f *Flow, i int) {
+// gathered takes the i-th slot, which may be several answers.
+func (l *lane) gathered(f *Flow, i int) {
 	payload, segment := l.answers.payload(i), 0
 	if b := l.answers.controls(i); len(b) > 0 {
-		c := &l.extra[0] // no batch of clients is under way
+		var c control
 		if !c.parse(b) {
 			f.upstreamReceived.add(1, len(payload))
 			l.count.drop(DropMalformed, 1)
 			return
-		}
-		if c.dropped {
-			l.count.drop(DropKernel, int(c.drops-f.kernelDrops))
-			f.kernelDrops = c.drops
 		}
 		if segment = c.segment; len(payload) <= segment {
 			segment = 0
@@ -58,6 +95,11 @@ func (l *lane) answer(f *Flow, i int) {
 		l.count.drop(DropOversize, count)
 		return
 	}
+	l.answer(f, payload, segment)
+}
+
+// answer lets an answer, or several, leave for the client.
+func (l *lane) answer(f *Flow, payload []byte, segment int) {
 	if k := l.port.options.Keyer; k != nil {
 		each(payload, segment, func(p []byte) { k.Answer(f, p) })
 	}
@@ -74,7 +116,6 @@ func (l *lane) answerFailed(f *Flow, err error) {
 	case err == unix.EMSGSIZE:
 		// The path carries less than was sent (ICMP); what was too large is lost.
 		l.count.drop(DropOversize, 1)
-		l.loop.Again(f)
 	default:
 		l.end(f, End{Reason: Failed, Err: err})
 	}

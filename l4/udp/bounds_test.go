@@ -75,34 +75,54 @@ func TestTenants(t *testing.T) {
 	}{
 		{"no bounds", Bounds{}, []step{{addr: 1, ok: true}, {addr: 1, ok: true}}, 0},
 		{
-			"flows", Bounds{FlowsPerAddress: 2},
-			[]step{{addr: 1, ok: true}, {addr: 1, ok: true}, {addr: 1, reason: DropAddress}, {addr: 2, ok: true}, {addr: 1, leave: true}, {addr: 1, ok: true}}, 2,
+			"flows",
+			Bounds{FlowsPerAddress: 2},
+			[]step{{addr: 1, ok: true}, {addr: 1, ok: true}, {addr: 1, reason: DropAddress}, {addr: 2, ok: true}, {addr: 1, leave: true}, {addr: 1, ok: true}},
+			2,
 		},
 		{
-			"rate", Bounds{NewFlowsPerSecond: 2},
+			"rate",
+			Bounds{NewFlowsPerSecond: 2},
 			[]step{
-				{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, ok: true}, {addr: 1, at: 1, reason: DropRate},
-				{addr: 1, at: second/2 + 1, ok: true}, {addr: 1, at: second/2 + 1, reason: DropRate}, {addr: 2, at: second, ok: true},
-			}, 2,
+				{addr: 1, at: 1, ok: true},
+				{addr: 1, at: 1, ok: true},
+				{addr: 1, at: 1, reason: DropRate},
+				{addr: 1, at: second/2 + 1, ok: true},
+				{addr: 1, at: second/2 + 1, reason: DropRate},
+				{addr: 2, at: second, ok: true},
+			},
+			2,
 		},
 		{
-			"rate with a burst", Bounds{NewFlowsPerSecond: 1, NewFlowsBurst: 3},
+			"rate with a burst",
+			Bounds{NewFlowsPerSecond: 1, NewFlowsBurst: 3},
 			[]step{
-				{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, ok: true}, {addr: 1, at: 1, ok: true}, {addr: 1, at: 1, reason: DropRate},
-				{addr: 1, at: second + 1, ok: true}, {addr: 1, at: second + 1, reason: DropRate},
-			}, 1,
+				{addr: 1, at: 1, ok: true},
+				{addr: 1, at: 1, ok: true},
+				{addr: 1, at: 1, ok: true},
+				{addr: 1, at: 1, reason: DropRate},
+				{addr: 1, at: second + 1, ok: true},
+				{addr: 1, at: second + 1, reason: DropRate},
+			},
+			1,
 		},
 		{
-			"less than one in a second", Bounds{NewFlowsPerSecond: 0.5},
-			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: second, reason: DropRate}, {addr: 1, at: 2*second + 1, ok: true}}, 1,
+			"less than one in a second",
+			Bounds{NewFlowsPerSecond: 0.5},
+			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: second, reason: DropRate}, {addr: 1, at: 2*second + 1, ok: true}},
+			1,
 		},
 		{
-			"the rate outlives the flow", Bounds{NewFlowsPerSecond: 1},
-			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, leave: true}, {addr: 1, at: 2, reason: DropRate}}, 1,
+			"the rate outlives the flow",
+			Bounds{NewFlowsPerSecond: 1},
+			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, leave: true}, {addr: 1, at: 2, reason: DropRate}},
+			1,
 		},
 		{
-			"what has rested is forgotten", Bounds{NewFlowsPerSecond: 1},
-			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, leave: true}, {addr: 2, at: 5 * second, ok: true}}, 1,
+			"what has rested is forgotten",
+			Bounds{NewFlowsPerSecond: 1},
+			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, leave: true}, {addr: 2, at: 5 * second, ok: true}},
+			1,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -238,9 +258,8 @@ func TestResolveEnds(t *testing.T) {
 				t.Errorf("ended %+v, want once by %v", ends, test.reason)
 			}
 			until(t, "the drop", func() bool { return p.Counts().Drops[test.drops] == 1 })
-			if e.held.Load() != 0 || e.Flows() != 0 {
-				t.Errorf("%d bytes and %d flows are left", e.held.Load(), e.Flows())
-			}
+			// The share is given back once the Handler was told.
+			until(t, "nothing to be left", func() bool { return e.held.Load() == 0 && e.Flows() == 0 })
 		})
 	}
 }

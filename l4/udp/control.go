@@ -6,9 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Room for control messages: what is received is a packet's local address, the
-// size of its segments and the count of the kernel's drops; what is sent, the
-// local address and the size of segments.
+// Room for control messages: a datagram's local address and the size of its
+// segments.
 const (
 	headBytes    = unix.SizeofCmsghdr
 	receiveRoom  = 128
@@ -21,8 +20,6 @@ const (
 // control is what the kernel tells beside a datagram.
 type control struct {
 	segment int      // 0: it is one datagram
-	drops   uint32   // of the socket so far
-	dropped bool     // drops is set
 	local   [16]byte // where it was sent to
 	ifindex uint32
 	located bool // local is set
@@ -55,8 +52,6 @@ func (c *control) take(level, kind int32, data []byte) bool {
 			c.segment = int(int32(binary.NativeEndian.Uint32(data)))
 		}
 		return c.segment >= 0
-	case level == unix.SOL_SOCKET && kind == unix.SO_RXQ_OVFL && len(data) >= 4:
-		c.drops, c.dropped = binary.NativeEndian.Uint32(data), true
 	case level == unix.IPPROTO_IP && kind == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
 		c.local = [16]byte{10: 0xff, 11: 0xff, 12: data[4], 13: data[5], 14: data[6], 15: data[7]}
 		c.located = true

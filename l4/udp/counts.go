@@ -20,7 +20,7 @@ const (
 	DropUpstream                    // the upstream refused it
 	DropMalformed                   // the kernel told an address or size that cannot be read
 	DropPanic                       // a hook panicked
-	DropKernel                      // the receive buffer was full (SO_RXQ_OVFL)
+	DropKernel                      // the kernel's: a receive buffer was full (SO_MEMINFO), a flow's counted at its end
 	dropReasons
 )
 

@@ -81,7 +81,7 @@ type Port struct {
 	cancel   context.CancelFunc
 	closing  sync.Once
 
-	mu     sync.RWMutex // guards the sockets against SendTo
+	mu     sync.RWMutex // keeps the sockets open for SendTo and Counts
 	closed bool
 }
 
@@ -138,8 +138,13 @@ func (p *Port) Addr() string { return p.lanes[0].socket.addr.String() }
 
 // Counts sums up what the loops have counted.
 func (p *Port) Counts() (c Counts) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
 	for _, l := range p.lanes {
 		l.count.addTo(&c)
+		if !p.closed {
+			c.Drops[DropKernel] += l.socket.drops()
+		}
 	}
 	return c
 }
@@ -183,6 +188,7 @@ func (p *Port) Close() {
 		defer p.mu.Unlock()
 		p.closed = true
 		for _, l := range p.lanes {
+			l.count.drop(DropKernel, int(l.socket.drops()))
 			_ = l.socket.Close() // nothing that was sent is lost by an error here
 			l.free()
 		}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bulwark-edge/bulwark/internal/epoll"
+	"github.com/bulwark-edge/bulwark/internal/sock"
 )
 
 // Flow is the datagrams between one client's address and port and an upstream.
@@ -17,6 +18,11 @@ type Flow struct {
 	lane  *lane
 	fd    int // towards the upstream; -1: none
 	state state
+	// bulk says that answers come close together and are read in batches; streak
+	// counts the turns in a row, up to seen, that had one.
+	bulk   bool
+	streak uint8
+	seen   uint64
 	// single and singleToClient say that datagrams towards the upstream and the
 	// client are sent one by one, because the path takes no UDP_SEGMENT.
 	single, singleToClient bool
@@ -25,8 +31,6 @@ type Flow struct {
 	name      address          // the client, for answers
 	source    [sourceRoom]byte // the control message that names our address
 	sourceLen uint8
-
-	kernelDrops uint32 // of answers, as the kernel told last
 
 	chain    int16 // of the batch under way: the flow's last datagram; -1: none
 	answers  int   // of Decision
@@ -99,8 +103,12 @@ func (f *Flow) singly(toClient bool) bool {
 
 // Ready reads answers.
 func (f *Flow) Ready(uint32) {
-	if f.state == open {
+	switch {
+	case f.state != open:
+	case f.bulk:
 		f.lane.receiveAnswers(f)
+	default:
+		f.lane.receiveAnswer(f)
 	}
 }
 
@@ -140,7 +148,7 @@ func (l *lane) connect(f *Flow, d *Decision) error {
 	if err != nil {
 		return err
 	}
-	if err := l.loop.AddFor(fd, epoll.Readable, f); err != nil {
+	if err := l.loop.AddLevel(fd, epoll.Readable, f); err != nil {
 		unix.Close(fd)
 		return err
 	}
@@ -177,6 +185,9 @@ func (l *lane) end(f *Flow, why End) {
 	l.dropNames(f)
 	l.loop.Stop(&f.timer)
 	if f.fd >= 0 {
+		if n, err := sock.DropsFD(f.fd); err == nil && n > 0 {
+			l.count.drop(DropKernel, int(n))
+		}
 		l.loop.Forget(f.fd)
 		unix.Close(f.fd)
 		f.fd = -1

@@ -33,10 +33,9 @@ type lane struct {
 	toClients  train
 	toUpstream train
 
-	kernelDrops uint32 // as the kernel told last
-	draining    bool
-	drained     []func() // called once, when the last flow of a drain has ended
-	flushing    flusher
+	draining bool
+	drained  []func() // called once, when the last flow of a drain has ended
+	flushing flusher
 }
 
 func newLane(p *Port, s *Socket) (_ *lane, err error) {
@@ -119,10 +118,6 @@ func (l *lane) take(i int) {
 		l.received(1, len(payload))
 		l.count.drop(DropMalformed, 1)
 		return
-	}
-	if c.dropped {
-		l.count.drop(DropKernel, int(c.drops-l.kernelDrops))
-		l.kernelDrops = c.drops
 	}
 	count := 1
 	if c.segment > 0 && len(payload) > c.segment {

@@ -12,6 +12,9 @@ const (
 	// answersAtOnce is how many answers of one flow are read before the other
 	// flows have their turn.
 	answersAtOnce = 16
+	// bulkStreak is after how many turns in a row with an answer a flow's answers
+	// are read in batches.
+	bulkStreak = 4
 	// maxSegments and maxTrainBytes bound what is sent as one by UDP_SEGMENT;
 	// the kernel takes 64 and what fits into an IP packet.
 	maxSegments   = 64

@@ -146,8 +146,8 @@ func TestLocal(t *testing.T) {
 				t.Errorf("%s: got %q for %q", bind, got, s)
 			}
 		}
-		answers.Wait()
 		p.Close()
+		answers.Wait()
 		if err := p.SendTo(nil, at, addrOf(c)); err == nil {
 			t.Error("a closed listener sends")
 		}

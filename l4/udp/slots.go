@@ -58,9 +58,11 @@ func (s *slots) receive(fd, i, n int) (int, error) {
 	return sock.ReceiveBatch(fd, s.msgs[i:i+n])
 }
 
-func (s *slots) payload(i int) []byte {
+func (s *slots) payload(i int) []byte { return s.slot(i)[:s.msgs[i].Len] }
+
+func (s *slots) slot(i int) []byte {
 	at := i * slotStride
-	return s.memory[at : at+int(s.msgs[i].Len) : at+slotBytes]
+	return s.memory[at : at+slotBytes : at+slotBytes]
 }
 
 func (s *slots) controls(i int) []byte { return s.control[i][:s.msgs[i].Head.Controllen] }

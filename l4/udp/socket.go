@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bulwark-edge/bulwark/internal/sock"
 )
 
 // bufferBytes is the room that a listener's socket has for datagrams that were
@@ -131,9 +133,6 @@ func prepare(fd int) (_ *Socket, err error) {
 			return nil, os.NewSyscallError("setsockopt", err)
 		}
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1); err != nil {
-		return nil, os.NewSyscallError("setsockopt", err)
-	}
 	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, bufferBytes)
 	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, bufferBytes)
 	gather(fd)
@@ -155,6 +154,15 @@ func gather(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO,
 // Addr returns the address it is bound to.
 func (s *Socket) Addr() netip.AddrPort { return s.addr }
 
+// drops returns how many datagrams the kernel had no room for so far.
+func (s *Socket) drops() uint64 {
+	n, err := sock.DropsFD(s.fd)
+	if err != nil {
+		return 0 // it counts none (before 4.12)
+	}
+	return uint64(n)
+}
+
 // Close closes the socket.
 func (s *Socket) Close() error { return os.NewSyscallError("close", unix.Close(s.fd)) }
 
@@ -169,10 +177,6 @@ func dial(upstream netip.AddrPort) (fd int, err error) {
 	if err := unix.Connect(fd, sa); err != nil {
 		return -1, errors.Join(os.NewSyscallError("connect", err), unix.Close(fd))
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1); err != nil {
-		return -1, errors.Join(os.NewSyscallError("setsockopt", err), unix.Close(fd))
-	}
 	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, flowBufferBytes)
-	gather(fd)
 	return fd, nil
 }

@@ -123,9 +123,21 @@ func (t *train) leave(fd int, l *lane) {
 		if err != nil {
 			l.unsent(fd, t, at, err)
 			at++
+			if !t.toClient && t.cars[at-1].flow.state == closed {
+				// The descriptor is closed, and may be another flow's by now.
+				l.drop(t.cars[at:t.n])
+				break
+			}
 		}
 	}
 	t.n, t.used = 0, 0
+}
+
+// drop counts what a flow that has ended was to send.
+func (l *lane) drop(cars []car) {
+	for i := range cars {
+		l.count.drop(DropUpstream, cars[i].count)
+	}
 }
 
 // alone sends the datagrams of the i-th message one by one, for a path on which
