@@ -314,6 +314,7 @@ func (c *compiler) tlsConfig() *tls.Config {
 func listenerSpec(l *config.Listener, node *config.Limits) listeners.Spec {
 	s := listeners.Spec{
 		Name: l.Name, Addr: l.Address.Addr, Port: l.Address.Port, ReusePort: l.ReusePort,
+		Raw: l.Serve == config.ServeTCP,
 		Limits: listeners.Limits{
 			Connections:             node.Connections,
 			ConnectionsPerAddress:   valueOr(l.Limits.ConnectionsPerAddress, node.ConnectionsPerAddress),

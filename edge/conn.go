@@ -33,7 +33,7 @@ func (e *Edge) ServePackets(ctx context.Context, p *l4.Packets) {
 func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
 	s := e.acquire(c.Listener).(*site)
 	why, refused := telemetry.RefusedPlugin, s.guard.refuses(&c.Info)
-	if s.serve == config.ServeUDP { // a reload has given the listener's name away
+	if s.serve == config.ServeUDP || c.Raw() && s.serve != config.ServeTCP { // a reload has given the listener's name away
 		why, refused = telemetry.RefusedDraining, true
 	}
 	if refused {

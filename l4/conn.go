@@ -29,7 +29,8 @@ type Conn struct {
 	net.Conn // the socket, or the TLS connection over it
 	Info
 
-	sock      *sock.Conn
+	sock      *sock.Conn  // nil: only fd is known of it
+	fd        int         // of a connection that Go's poller does not know; -1: it does, or it is detached
 	helloSize int         // bytes of Info.Hello, which are still to be read
 	onClose   func(*Conn) // see OnClose
 	closed    atomic.Bool // onClose was called
@@ -45,7 +46,49 @@ type Conn struct {
 
 // NewConn takes over a socket.
 func NewConn(s *sock.Conn, info Info) *Conn {
-	return &Conn{Conn: s, Info: info, sock: s}
+	return &Conn{Conn: s, Info: info, sock: s, fd: -1}
+}
+
+// NewRawConn takes over a descriptor that does not block and that Go's poller
+// does not know. Until Attach nothing can be read of the connection: it can only
+// be detached or closed.
+func NewRawConn(fd int, info Info) *Conn { return &Conn{Info: info, fd: fd} }
+
+// Attach makes a connection of NewRawConn one like that of NewConn. After an
+// error it is only good for closing.
+func (c *Conn) Attach() error {
+	fd := c.fd
+	c.fd = -1
+	s, err := sock.Attach(fd)
+	if err != nil {
+		return err
+	}
+	c.Conn, c.sock = s, s
+	return nil
+}
+
+// Raw reports whether the connection is to be attached before anything is read
+// of it.
+func (c *Conn) Raw() bool { return c.sock == nil }
+
+// Detach takes the socket out of the connection, which then only counts until
+// it is closed: the descriptor is the caller's. Bytes that were not read stay
+// readable.
+func (c *Conn) Detach() (fd int, err error) {
+	if c.sock != nil {
+		return c.sock.Detach()
+	}
+	fd = c.fd
+	c.fd = -1
+	return fd, nil
+}
+
+// closeRaw closes what there is of a connection without a socket.
+func (c *Conn) closeRaw() {
+	if c.fd >= 0 {
+		sock.CloseFD(c.fd)
+		c.fd = -1
+	}
 }
 
 // Socket returns the socket beneath, for deadlines, and for splicing when the
@@ -78,16 +121,24 @@ func (c *Conn) OnClose(f func(*Conn)) { c.onClose = f }
 
 // Close closes the connection, over TLS with the alert that says so. Any
 // goroutine may call it, when no other uses the connection.
-func (c *Conn) Close() error {
-	err := c.Conn.Close()
+func (c *Conn) Close() (err error) {
+	if c.sock != nil {
+		err = c.Conn.Close()
+	} else {
+		c.closeRaw()
+	}
 	c.told()
 	return err
 }
 
 // Abort closes the socket past TLS, whose closing alert would let a stream look
 // complete.
-func (c *Conn) Abort() error {
-	err := c.sock.Close()
+func (c *Conn) Abort() (err error) {
+	if c.sock != nil {
+		err = c.sock.Close()
+	} else {
+		c.closeRaw()
+	}
 	c.told()
 	return err
 }
@@ -110,7 +161,7 @@ func (c *Conn) Cut() {
 	case again:
 	case end != nil:
 		end()
-	default:
+	case c.sock != nil:
 		_ = c.sock.Close()
 	}
 }

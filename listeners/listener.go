@@ -32,6 +32,8 @@ type listener struct {
 	mu      sync.Mutex
 	conns   map[*l4.Conn]netip.Addr // and the client address under which each counts; none while its PROXY header is awaited
 	held    map[netip.Prefix]int    // open connections of each client, and of each network of clients
+	file    *os.File                // of the socket, see descriptor; nil: not asked for
+	stopped bool                    // the socket is closed
 	closing bool
 	empty   chan struct{} // closed when the listener is closing and has no connection left
 }
@@ -40,7 +42,8 @@ type listener struct {
 type rules struct {
 	Limits
 	proxies *bart.Lite // peers that must send a PROXY header; nil: none
-	rates   *l4.Rates  // of new connections; nil: no bound
+	raw     bool
+	rates   *l4.Rates // of new connections; nil: no bound
 }
 
 func newListener(s *Set, spec Spec, ln net.Listener) *listener {
@@ -61,7 +64,7 @@ func newListener(s *Set, spec Spec, ln net.Listener) *listener {
 
 // change lets later connections be served by the rules of another spec.
 func (l *listener) change(spec Spec) {
-	r := &rules{Limits: spec.Limits}
+	r := &rules{Limits: spec.Limits, raw: spec.Raw}
 	if n := spec.Limits.NewConnectionsPerSecond; n > 0 {
 		if old := l.rules.Load(); old != nil && old.NewConnectionsPerSecond == n {
 			r.rates = old.rates
@@ -123,13 +126,12 @@ func (l *listener) acceptLoop() {
 	defer close(l.done)
 	pause := firstPause
 	for {
-		nc, err := l.ln.Accept()
+		err := l.accept()
 		switch {
 		case err == nil:
 			pause = firstPause
-			l.admit(nc.(*net.TCPConn))
 			continue
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed):
 			return
 		case errors.Is(err, syscall.ECONNABORTED):
 			continue // the client left before it was let in
@@ -141,10 +143,21 @@ func (l *listener) acceptLoop() {
 	}
 }
 
-// admit serves a connection on a goroutine of its own, or closes it when a
-// bound is reached.
-func (l *listener) admit(nc *net.TCPConn) {
-	l.count.Accepted.Inc()
+// accept waits for a connection, or several, and lets them in.
+func (l *listener) accept() error {
+	if l.rules.Load().raw {
+		return l.acceptRaw()
+	}
+	nc, err := l.ln.Accept()
+	if err != nil {
+		return err
+	}
+	l.admitConn(nc.(*net.TCPConn))
+	return nil
+}
+
+// admitConn lets a connection in that Go has accepted.
+func (l *listener) admitConn(nc *net.TCPConn) {
 	s, err := sock.New(nc)
 	if err != nil {
 		nc.Close()
@@ -156,15 +169,104 @@ func (l *listener) admit(nc *net.TCPConn) {
 		nc.Close()
 		return
 	}
-	c := l4.NewConn(s, l4.NewInfo(l.spec.Name, peer.AddrPort(), local.AddrPort()))
+	l.admit(l4.NewConn(s, l4.NewInfo(l.spec.Name, peer.AddrPort(), local.AddrPort())))
+}
+
+// acceptBatch is how many connections are accepted before others have their
+// turn.
+const acceptBatch = 64
+
+// descriptor returns the listening socket for a wait of our own, which net's
+// listener does not allow: a duplicate, opened when it is first asked for.
+func (l *listener) descriptor() (syscall.RawConn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return nil, net.ErrClosed
+	}
+	if l.file == nil {
+		f, err := l.ln.(*net.TCPListener).File()
+		if err != nil {
+			return nil, err
+		}
+		l.file = f
+	}
+	return l.file.SyscallConn()
+}
+
+// stop closes the socket, so that no later connection comes to it.
+func (l *listener) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	l.ln.Close()
+	if l.file != nil {
+		l.file.Close()
+	}
+}
+
+// acceptRaw waits for connections and lets them in by their descriptors. Their
+// settings they have from the listening socket.
+func (l *listener) acceptRaw() error {
+	raw, err := l.descriptor()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Read(func(listening uintptr) (done bool) {
+		for range acceptBatch {
+			fd, peer, err := sock.AcceptFD(int(listening))
+			switch {
+			case err == nil:
+				l.admitRaw(fd, peer)
+				done = true
+			case errors.Is(err, syscall.EAGAIN):
+				return done
+			case errors.Is(err, syscall.EINTR):
+			default:
+				failed = err
+				return true
+			}
+		}
+		return true
+	})
+	return errors.Join(err, failed)
+}
+
+func (l *listener) admitRaw(fd int, peer netip.AddrPort) {
+	local := l.addr()
+	if local.Addr().IsUnspecified() {
+		var err error
+		if local, err = sock.LocalFD(fd); err != nil { // the client has left already
+			sock.CloseFD(fd)
+			return
+		}
+	}
+	l.admit(l4.NewRawConn(fd, l4.NewInfo(l.spec.Name, peer, local)))
+}
+
+// admit serves a connection, or closes it when a bound is reached. One that is to
+// be read is served on a goroutine of its own.
+func (l *listener) admit(c *l4.Conn) {
+	l.count.Accepted.Inc()
 	r := l.rules.Load()
 	proxied := r.proxied(c.Peer.Addr())
 	if why, ok := l.enter(c, r, proxied); !ok {
 		l.count.Refuse(why)
-		nc.Close()
+		c.Close()
 		return
 	}
 	c.OnClose(l.left)
+	if c.Raw() && r.raw && !proxied {
+		l.serve(c, r, proxied)
+		return
+	}
+	if c.Raw() {
+		if err := c.Attach(); err != nil {
+			c.Close()
+			return
+		}
+	}
 	l.set.work.Go(func() { l.serve(c, r, proxied) })
 }
 
@@ -262,7 +364,7 @@ func (l *listener) leave(c *l4.Conn) {
 // drain closes the socket and lets the connections end by themselves until ctx
 // is over; then it closes them. It returns when all are gone.
 func (l *listener) drain(ctx context.Context) {
-	l.ln.Close()
+	l.stop()
 	<-l.done // whoever was accepted is let in, and drains as the others do
 	l.mu.Lock()
 	if l.closing {

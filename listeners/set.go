@@ -28,6 +28,12 @@ type Spec struct {
 	ReusePort bool
 	Limits    Limits // of TCP
 
+	// Raw says that connections need not be read, but only passed on: they are
+	// accepted by descriptor, see l4.NewRawConn, and the acceptor takes them over
+	// without a goroutine of their own. It may change without opening the socket
+	// anew.
+	Raw bool
+
 	// Proxies are the peers that must begin each connection with a PROXY
 	// header. From all others none is believed. They may change without opening
 	// the socket anew.
@@ -189,7 +195,7 @@ func (c *Change) Commit(drain time.Duration) {
 // retire closes l's socket, so that no later connection comes to it, and lets l
 // drain aside.
 func (s *Set) retire(l *listener, drain time.Duration) {
-	l.ln.Close()
+	l.stop()
 	s.work.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), drain)
 		defer cancel()
@@ -247,18 +253,42 @@ func (s Spec) where(transport string) (network, addr string) {
 	return transport, net.JoinHostPort(host, fmt.Sprint(s.Port))
 }
 
+// keepAlive finds clients that vanished without a word.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4}
+
 // bind opens a listening socket.
 func bind(spec Spec) (net.Listener, error) {
 	network, addr := spec.where("tcp")
-	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4}}
-	if spec.ReusePort {
-		lc.Control = sharePort
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
+	lc.Control = func(network, address string, c syscall.RawConn) error {
+		if err := inheritable(c); err != nil || !spec.ReusePort {
+			return err
+		}
+		return sharePort(network, address, c)
 	}
 	ln, err := lc.Listen(context.Background(), network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %q for listener %q: %w%s", addr, spec.Name, err, advice(err))
 	}
 	return ln, nil
+}
+
+// inheritable sets what connections that are accepted by descriptor have from the
+// listening socket; to the others Go gives the same.
+func inheritable(c syscall.RawConn) error {
+	var err error
+	cerr := c.Control(func(fd uintptr) {
+		for _, o := range []struct{ level, option, value int }{
+			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepAlive.Idle / time.Second)},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAlive.Interval / time.Second)},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAlive.Count},
+		} {
+			err = errors.Join(err, os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), o.level, o.option, o.value)))
+		}
+	})
+	return errors.Join(cerr, err)
 }
 
 // sharePort lets other sockets have the same port.

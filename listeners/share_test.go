@@ -1,11 +1,19 @@
 package listeners
 
 import (
+	"context"
+	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/telemetry"
 )
@@ -89,5 +97,94 @@ func TestRatesOutliveChanges(t *testing.T) {
 	l.change(spec)
 	if l.rules.Load().rates == before {
 		t.Error("the old rate is in force")
+	}
+}
+
+// rawEcho is an acceptor that tells which connections came by their descriptor.
+type rawEcho struct{ echo }
+
+func (a *rawEcho) ServeConn(ctx context.Context, c *l4.Conn) {
+	word := "attached"
+	if c.Raw() {
+		word = "raw"
+		fd, err := c.Detach()
+		if err == nil {
+			_, err = sock.WriteFD(fd, []byte(word))
+		}
+		sock.CloseFD(fd)
+		if err != nil {
+			panic(err)
+		}
+		c.Close()
+		return
+	}
+	_, _ = io.WriteString(c, word)
+	c.Close()
+}
+
+// TestRaw changes a listener between the two ways of accepting: connections that
+// come meanwhile are served, whichever way they were accepted, and none is left
+// counted.
+func TestRaw(t *testing.T) {
+	f := newFixture(t, new(rawEcho))
+	web := spec("web")
+	f.use(web)
+	web = f.settled(web)
+	for _, raw := range []bool{false, true, true, false, true} {
+		web.Raw = raw
+		f.use(web)
+		for range 3 { // the first may still come by the way before
+			c := f.dial("web")
+			word, err := io.ReadAll(c)
+			if err != nil || string(word) != "raw" && string(word) != "attached" {
+				t.Errorf("read %q, %v", word, err)
+			}
+		}
+	}
+	c := f.dial("web")
+	if word, err := io.ReadAll(c); err != nil || string(word) != "raw" {
+		t.Errorf("read %q, %v of a listener that was raw for long", word, err)
+	}
+	for end := time.Now().Add(patience); f.open.Load() != 0; {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections are counted", f.open.Load())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestRawSettings holds what a connection has that was accepted by its
+// descriptor.
+func TestRawSettings(t *testing.T) {
+	ln, err := bind(spec("web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newListener(newFixture(t, nil).Set, spec("web"), ln)
+	defer l.stop()
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	raw, err := l.descriptor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := -1
+	if err := raw.Read(func(listening uintptr) bool {
+		fd, _, err = sock.AcceptFD(int(listening))
+		return !errors.Is(err, syscall.EAGAIN)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer sock.CloseFD(fd)
+	for name, o := range map[string][3]int{
+		"TCP_NODELAY": {unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}, "SO_KEEPALIVE": {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		"TCP_KEEPIDLE": {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15}, "TCP_KEEPCNT": {unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
+	} {
+		if v, err := unix.GetsockoptInt(fd, o[0], o[1]); err != nil || v != o[2] {
+			t.Errorf("%s is %d, %v, want %d", name, v, err, o[2])
+		}
 	}
 }

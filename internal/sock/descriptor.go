@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"syscall"
 
@@ -111,6 +112,23 @@ func CloseFD(fd int) { _, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(f
 // delivered by then is lost.
 func LingerFD(fd int) {
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
+// Attach is the inverse of Detach: it makes a descriptor known to Go's poller,
+// and takes it over, also on an error.
+func Attach(fd int) (*Conn, error) {
+	f := os.NewFile(uintptr(fd), "socket")
+	nc, err := net.FileConn(f)
+	_ = f.Close() // nc has a duplicate of its own
+	if err != nil {
+		return nil, err
+	}
+	t, ok := nc.(*net.TCPConn)
+	if !ok {
+		nc.Close()
+		return nil, fmt.Errorf("a socket of TCP is needed, not %T", nc)
+	}
+	return New(t)
 }
 
 // Detach takes the socket away from Go's poller and closes c: the descriptor

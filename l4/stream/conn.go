@@ -21,7 +21,22 @@ func (s *Server) ServeConn(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config
 		s.handOver(c, p, r, protocol)
 		return
 	}
+	if c.Raw() { // whoever has accepted it must not wait for it
+		s.work.Go(func() { s.serveConn(c, p, r, protocol) })
+		return
+	}
+	s.serveConn(c, p, r, protocol)
+}
+
+// serveConn serves a connection on the calling goroutine.
+func (s *Server) serveConn(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config.Protocol) {
 	st := s.begin(&c.Info, p, r, protocol, c)
+	if c.Raw() {
+		if err := c.Attach(); err != nil {
+			st.fail(l4.ReasonInternal)
+			return
+		}
+	}
 	ctx, cancel := context.WithCancel(s.waiting)
 	defer cancel()
 	c.OnCut(cancel)
@@ -30,7 +45,7 @@ func (s *Server) ServeConn(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config
 
 // handOver lets a loop serve a connection.
 func (s *Server) handOver(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config.Protocol) {
-	fd, err := c.Socket().Detach()
+	fd, err := c.Detach()
 	if err != nil {
 		st := s.begin(&c.Info, p, r, protocol, c)
 		st.fail(l4.ReasonInternal)
