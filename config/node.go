@@ -42,12 +42,12 @@ const RealIPConnection = "proxy_protocol"
 type Listener struct {
 	Name          string          `json:"name" required:"true" check:"name" doc:"Unique name, used in logs and metrics."`
 	Address       Address         `json:"address" required:"true" doc:"Where to listen: host:port, or :port for every IPv4 and IPv6 address."`
-	Serve         string          `json:"serve" default:"http" enum:"http,https,tcp,tls,udp" doc:"What is served: http; https, and streams over TLS beside it; tcp, streams as they are; tls, streams over TLS only, passed through or terminated; udp, flows of datagrams."`
+	Serve         string          `json:"serve" default:"http" enum:"http,https,tcp,tls,udp" doc:"What is served: http; https, and streams over TLS beside it; tcp, streams as they are; tls, streams over TLS only, passed through or terminated; udp, flows of datagrams, and QUIC passed through by its server name."`
 	ReusePort     bool            `json:"reuse_port" default:"false" doc:"Whether several processes may listen on the address at once (SO_REUSEPORT)."`
 	Limits        ListenerLimits  `json:"limits" doc:"Bounds of this listener in place of those of the node."`
 	TLS           schema.Unserved `json:"tls" doc:"Name of a TLS policy."`
 	HTTP3         bool            `json:"http3" default:"false" unserved:"true" doc:"Whether HTTP/3 is served on the same port."`
-	ProxyProtocol []schema.Prefix `json:"proxy_protocol" default:"[]" doc:"Peers, such as load balancers, that begin every connection with a PROXY header (version 1 or 2), before TLS. It is required of them and names the client. Whoever is not listed is served as they are, and a header of theirs is content. Not with udp."`
+	ProxyProtocol []schema.Prefix `json:"proxy_protocol" default:"[]" doc:"Peers, such as load balancers, that begin every connection with a PROXY header (version 1 or 2), before TLS, and with udp the first datagram of every flow (version 2). It is required of them and names the client. Whoever is not listed is served as they are, and a header of theirs is content."`
 
 	Answers int `json:"answers" default:"0" min:"0" max:"65535" doc:"Of udp: a flow ends once each datagram of the client has had so many answers, such as 1 for DNS; 0: only when it has been silent for long enough."`
 

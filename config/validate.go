@@ -102,9 +102,6 @@ func (n *Node) Validate(r *schema.Report) {
 			r.Expect("expected an address and a port", "a listener with an address, or none at all", "listeners", i, "address")
 			continue
 		}
-		if l.Serve == ServeUDP && len(l.ProxyProtocol) > 0 {
-			r.Expect(schema.ReasonUnserved, "an empty list, since 'serve' is 'udp'", "listeners", i, "proxy_protocol")
-		}
 		if l.Address.Port == 0 {
 			continue // the system gives each its own port
 		}

@@ -23,7 +23,7 @@ var _ l4.Acceptor = (*Edge)(nil)
 func (e *Edge) ServePackets(ctx context.Context, p *l4.Packets) {
 	e.streams.ServePackets(ctx, p, func(listener string) stream.Site {
 		s := e.acquire(listener).(*site)
-		return stream.Site{Pipeline: &s.stream.pipeline, Router: s.stream.router, Bounds: s.stream.bounds, Refuses: s.guard.refuses}
+		return stream.Site{Pipeline: &s.stream.pipeline, Router: s.stream.router, Bounds: s.stream.bounds, Refuses: s.guard.refuses, Proxied: s.stream.proxied}
 	})
 }
 

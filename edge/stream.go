@@ -2,7 +2,10 @@ package edge
 
 import (
 	"crypto/tls"
+	"net/netip"
 	"slices"
+
+	"github.com/gaissmai/bart"
 
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l4"
@@ -139,6 +142,7 @@ type streamSite struct {
 	hello    int         // most bytes of one
 	plans    map[*l4.Plan]*l4.Plan
 	bounds   udp.Bounds
+	proxied  func(peer netip.Addr) bool // of flows; nil: no peer sends a PROXY header
 }
 
 func (c *compiler) streamSite(l *config.Listener, cfg *tls.Config, g *guard) streamSite {
@@ -158,6 +162,13 @@ func (c *compiler) streamSite(l *config.Listener, cfg *tls.Config, g *guard) str
 		Flows:             node.Flows,
 		FlowsPerAddress:   valueOr(l.Limits.FlowsPerAddress, node.FlowsPerAddress),
 		NewFlowsPerSecond: float64(valueOr(l.Limits.NewFlowsPerSecond, node.NewFlowsPerSecond)),
+	}
+	if l.Serve == config.ServeUDP && len(l.ProxyProtocol) > 0 {
+		peers := new(bart.Lite)
+		for _, p := range l.ProxyProtocol {
+			peers.Insert(p.Prefix)
+		}
+		s.proxied = peers.Contains
 	}
 	if len(g.streams) == 0 {
 		return s

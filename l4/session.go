@@ -32,6 +32,12 @@ type Session struct {
 	Reason    Reason
 }
 
+// Datagrams reports whether the session is a flow of datagrams, rather than a
+// connection: of udp, or of QUIC that is passed through.
+func (s *Session) Datagrams() bool {
+	return s.Protocol == config.UDP || s.Info.Hello != nil && s.Info.Hello.QUIC
+}
+
 // Try is one attempt to reach an endpoint.
 type Try struct {
 	Addr    netip.AddrPort

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
@@ -19,7 +20,13 @@ type Site struct {
 	Bounds udp.Bounds
 	// Refuses judges a client before its flow is routed.
 	Refuses func(*l4.Info) bool
+	// Proxied reports whether a peer must begin its flows with a PROXY header;
+	// nil: none must.
+	Proxied func(peer netip.Addr) bool
 }
+
+// quic reports whether a QUIC connection may have to be passed through.
+func (s *Site) quic() bool { return s.Router.Has(false, config.TLSPassthrough) }
 
 // flows decides about the flows of a listener's datagrams. It serves every
 // snapshot: each flow is of the one that is current when it begins.
@@ -27,6 +34,7 @@ type flows struct {
 	server  *Server
 	packets *l4.Packets
 	acquire func(listener string) Site // held until its Release
+	ids     quicIDs
 }
 
 var _ udp.Handler = (*flows)(nil)
@@ -41,13 +49,39 @@ func (noClient) Close() error { return nil }
 func (h *flows) Admit(d *udp.Datagram) udp.Decision {
 	site := h.acquire(h.packets.Listener())
 	info := l4.NewInfo(h.packets.Listener(), d.Client, d.Local)
+	info.Peer = netip.AddrPortFrom(d.Peer.Addr().Unmap(), d.Peer.Port())
 	if why, refused := h.judge(&site, &info); refused {
 		site.Listener.Refuse(why)
 		site.Release()
 		return udp.Decision{Verdict: udp.Drop}
 	}
-	route := site.Router.Match(&l4.Query{Protocol: config.UDP, Source: info.Client, Destination: info.Local})
-	st := h.server.begin(&info, site.Pipeline, route, config.UDP, noClient{})
+	if site.quic() {
+		if decision, done := h.greet(&site, &info, d.Payload); done {
+			site.Release()
+			return decision
+		}
+	}
+	return h.route(&site, &info)
+}
+
+// route finds the route of a flow and picks an endpoint. It takes over the hold
+// of the site.
+func (h *flows) route(site *Site, info *l4.Info) udp.Decision {
+	protocol := config.UDP
+	q := l4.Query{Protocol: protocol, Source: info.Client, Destination: info.Local}
+	var route *l4.Route
+	if info.Hello != nil {
+		protocol = config.TLSPassthrough
+		named := q
+		named.Protocol, named.SNI = protocol, info.Hello.ServerName
+		route = site.Router.Match(&named)
+	}
+	if route == nil {
+		if route = site.Router.Match(&q); route != nil {
+			protocol = config.UDP
+		}
+	}
+	st := h.server.begin(info, site.Pipeline, route, protocol, noClient{})
 	decision := udp.Decision{Verdict: udp.Drop}
 	st.guarded(func() { decision = st.admitFlow() })
 	return decision
@@ -86,9 +120,13 @@ func (st *stream) forwardFlow(end bool) udp.Decision {
 	if most := st.pipeline.Idle; most > 0 {
 		idle = min(idle, most)
 	}
+	answers := st.pipeline.Answers
+	if st.Protocol != config.UDP {
+		answers = 0 // a QUIC connection has no number of them
+	}
 	return udp.Decision{
 		Verdict: udp.Forward, Upstream: st.Endpoint.Addr, Idle: idle,
-		Answers: st.pipeline.Answers, Preamble: st.Preamble, Cookie: st,
+		Answers: answers, Preamble: st.Preamble, Cookie: st,
 	}
 }
 
@@ -117,6 +155,9 @@ func (h *flows) Resolve(ctx context.Context, _ *udp.Datagram, cookie any) (d udp
 func (h *flows) Closed(f *udp.Flow, end udp.End) {
 	st, ok := f.Cookie.(*stream)
 	if !ok {
+		if g, ok := f.Cookie.(*greeting); ok {
+			h.unheard(g, end.Reason)
+		}
 		return
 	}
 	if st.Reason == l4.ReasonNone {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l4/udp"
+	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
 // ServePackets serves a UDP listener until it is to end and its flows have, or
@@ -47,12 +48,44 @@ func (s *Server) open(p *l4.Packets, sockets []*udp.Socket, h *flows) (*udp.Port
 	defer s.mu.Unlock()
 	site := h.acquire(p.Listener())
 	defer site.Release()
-	port, err := s.udp.Serve(sockets, udp.Options{Handler: h, Bounds: site.Bounds, Panicked: s.panicked})
+	port, err := s.udp.Serve(sockets, h.options(&site))
 	if err != nil {
 		return nil, err
 	}
 	s.ports[p] = servedPort{port, h}
 	return port, nil
+}
+
+// options returns what the engine is to do by a snapshot.
+func (h *flows) options(site *Site) udp.Options {
+	o := udp.Options{Handler: h, Bounds: site.Bounds, Panicked: h.server.panicked}
+	if site.quic() {
+		o.Keyer = &h.ids
+	}
+	if site.Proxied != nil {
+		o.Introduce = h.introduce
+	}
+	return o
+}
+
+// introduce takes the client of a proxy from the PROXY header of a flow's first
+// datagram.
+func (h *flows) introduce(d *udp.Datagram) bool {
+	site := h.acquire(h.packets.Listener())
+	defer site.Release()
+	if site.Proxied == nil || !site.Proxied(d.Peer.Addr().Unmap()) {
+		return true
+	}
+	header, size, err := l4.ParseProxyDatagram(d.Payload)
+	if err != nil {
+		site.Listener.Refuse(telemetry.RefusedProxyHeader)
+		return false
+	}
+	if header.Client.IsValid() {
+		d.Client, d.Local = header.Client, header.Local
+	}
+	d.Payload = d.Payload[size:]
+	return true
 }
 
 func (s *Server) close(p *l4.Packets) {
@@ -74,7 +107,7 @@ func (s *Server) Follow() {
 	defer s.mu.Unlock()
 	for p, port := range s.ports {
 		site := port.handler.acquire(p.Listener())
-		port.Change(port.handler, site.Bounds)
+		port.Change(port.handler.options(&site))
 		site.Release()
 	}
 }

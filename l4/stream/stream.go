@@ -34,6 +34,9 @@ type stream struct {
 	dial  *relay.Dial // under way
 	link  *relay.Link
 	cut   bool // it is to end as soon as it is not waiting any more
+
+	// Of a flow of QUIC.
+	idLen int // of the ids that its server has; 0: not known
 }
 
 // Client is the client's connection as the stream leaves it.

@@ -100,7 +100,7 @@ func (l *lane) gathered(f *Flow, i int) {
 
 // answer lets an answer, or several, leave for the client.
 func (l *lane) answer(f *Flow, payload []byte, segment int) {
-	if k := l.port.options.Keyer; k != nil {
+	if k := l.port.options.Load().Keyer; k != nil && len(f.names) > 0 {
 		each(payload, segment, func(p []byte) { k.Answer(f, p) })
 	}
 	l.toClients.add(f, payload, segment)

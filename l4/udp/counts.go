@@ -10,11 +10,11 @@ type DropReason uint8
 const (
 	DropRefused   DropReason = iota // Admit or Resolve said so
 	DropDraining                    // a new flow while the listener drains
-	DropFlows                       // Limits.Flows is reached
+	DropFlows                       // Limits.Flows or flowsPerSocket is reached
 	DropAddress                     // Bounds.FlowsPerAddress is reached
 	DropRate                        // Bounds.NewFlowsPerSecond is reached
 	DropSocket                      // no socket to the upstream could be opened
-	DropHeld                        // too much waits for Resolve, or Resolve came to nothing
+	DropHeld                        // too much waits for Resolve or Next, or that came to nothing
 	DropOversize                    // larger than can be received, or than the path carries
 	DropUnsent                      // the kernel had no room, or would not send it
 	DropUpstream                    // the upstream refused it

@@ -54,11 +54,23 @@ func (e *Engine) resolving() bool {
 
 func (e *Engine) resolved() { e.resolves.Add(-1) }
 
-// Options describe a listener.
+// Options describe a listener. What Change gives anew holds for the flows that
+// begin from then on.
 type Options struct {
-	Handler  Handler
-	Bounds   Bounds
-	Keyer    Keyer    // nil: flows are named by their client's address alone
+	Handler Handler
+	Bounds  Bounds
+	// Keyer, if nil, lets flows be named by their client's address alone. A
+	// listener that has one keeps it, or gets another; flows have their names of
+	// it.
+	Keyer Keyer
+	// Introduce, if set, lets a peer that is a proxy tell in the first datagram
+	// of a flow who its client is. It sets Client and Local of the datagram and
+	// cuts a header off the front of its Payload, which then does not reach the
+	// upstream. False drops the datagram. It runs on the loops.
+	Introduce func(d *Datagram) bool
+
+	// What follows stays as it was when the listener was opened.
+
 	Consumer Consumer // nil: the verdict Local drops
 	// Panicked, if set, is told of a panic of a hook. It may be called by
 	// several goroutines at once, and must not wait.
@@ -69,9 +81,9 @@ type Options struct {
 // goroutine.
 type Port struct {
 	engine   *Engine
-	options  Options
-	handler  atomic.Pointer[Handler]
-	bounds   atomic.Pointer[Bounds]
+	options  atomic.Pointer[Options]
+	consumer Consumer
+	told     func(value any, stack []byte) // Options.Panicked
 	tenants  tenants
 	names    names
 	lanes    []*lane
@@ -94,10 +106,11 @@ func (e *Engine) Serve(sockets []*Socket, o Options) (*Port, error) {
 	if len(sockets) == 0 || o.Handler == nil {
 		return nil, errors.New("serving datagrams needs a socket and a handler")
 	}
-	p := &Port{engine: e, options: o, tenants: tenants{all: make(map[tenantKey]*tenant)}}
-	p.names.flows = make(map[Name]*Flow)
+	p := &Port{engine: e, consumer: o.Consumer, told: o.Panicked, tenants: tenants{all: make(map[tenantKey]*tenant)}}
+	p.names.claims = make(map[Name]claim)
+	p.names.away = make(map[key]*Flow)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.Change(o.Handler, o.Bounds)
+	p.options.Store(new(Options))
 	for _, s := range sockets {
 		l, err := newLane(p, s)
 		if err == nil {
@@ -109,6 +122,7 @@ func (e *Engine) Serve(sockets []*Socket, o Options) (*Port, error) {
 			return nil, err
 		}
 	}
+	p.Change(o)
 	for _, l := range p.lanes {
 		p.loops.Go(l.loop.Run)
 	}
@@ -126,11 +140,20 @@ func (p *Port) abandon() {
 	}
 }
 
-// Change lets new flows be decided by another Handler and within other bounds.
-// Flows that are there keep theirs.
-func (p *Port) Change(h Handler, b Bounds) {
-	p.bounds.Store(&b)
-	p.handler.Store(&h)
+// Change lets new flows be decided by another Handler, within other bounds, and
+// so on. Flows that are there keep theirs. One goroutine calls it at a time.
+func (p *Port) Change(o Options) {
+	if o.Keyer == nil {
+		o.Keyer = p.options.Load().Keyer
+	}
+	if o.Keyer != nil {
+		// What the kernel puts together may be of several flows, which only
+		// their addresses say is of one.
+		for _, l := range p.lanes {
+			scatter(l.socket.fd)
+		}
+	}
+	p.options.Store(&o)
 }
 
 // Addr returns the socket that a listener is bound to.
@@ -236,8 +259,8 @@ func (l *lane) endAll(r Reason) {
 func (p *Port) guard(c *counter) {
 	if v := recover(); v != nil {
 		c.drop(DropPanic, 1)
-		if p.options.Panicked != nil {
-			p.options.Panicked(v, debug.Stack())
+		if p.told != nil {
+			p.told(v, debug.Stack())
 		}
 	}
 }

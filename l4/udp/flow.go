@@ -42,7 +42,9 @@ type Flow struct {
 	handler  Handler
 	tenant   *tenant // of its client's address; nil: that is not bounded
 	held     *held   // nil but while it waits
-	names    []Name
+	header   int     // bytes of the first datagram that are not the client's
+	names    []Name  // written under the port's names.mu
+	away     *key    // of the port's names.away; nil: it is not there
 
 	received, sent                 Traffic
 	upstreamReceived, upstreamSent Traffic
@@ -136,7 +138,7 @@ func (l *lane) begin(k *key, name *address, c *control, handler Handler, t *tena
 	f.started = l.loop.Now()
 	f.last = f.started
 	f.timer.Do = f
-	l.flows[*k] = f
+	l.enter(f)
 	l.count.flows.Add(1)
 	l.count.opened.Add(1)
 	return f
@@ -176,12 +178,7 @@ func (l *lane) end(f *Flow, why End) {
 		return
 	}
 	f.state = closed
-	if l.flows[f.key] == f {
-		delete(l.flows, f.key)
-	}
-	if l.recent == f {
-		l.recent = nil
-	}
+	l.forget(f)
 	l.dropNames(f)
 	l.loop.Stop(&f.timer)
 	if f.fd >= 0 {
@@ -193,13 +190,15 @@ func (l *lane) end(f *Flow, why End) {
 		f.fd = -1
 	}
 	l.count.flows.Add(-1)
-	resolving := f.held != nil
-	if resolving {
-		l.count.drop(DropHeld, f.held.n)
-		l.release(f.held)
-		f.held.end = why
+	if h := f.held; h != nil {
+		l.count.drop(DropHeld, h.n)
+		l.release(h)
+		h.end = why
+	}
+	if f.held != nil && f.held.cancel != nil {
 		f.held.cancel()
 	} else {
+		f.held = nil
 		l.tellClosed(f, why)
 	}
 	l.settled()

@@ -9,7 +9,8 @@ import (
 // Datagram is one datagram of a client. Payload is lent for the call it is
 // passed to, and must not be changed.
 type Datagram struct {
-	Client, Local netip.AddrPort
+	Peer          netip.AddrPort // where it came from, and answers go
+	Client, Local netip.AddrPort // Peer and our address, unless a proxy tells others
 	Payload       []byte
 }
 
@@ -22,6 +23,7 @@ const (
 	Forward                // the flow goes to Decision.Upstream
 	Wait                   // Resolve is to decide
 	Local                  // the flow's datagrams go to the listener's Consumer
+	More                   // Next is to decide, once there is another datagram
 )
 
 // Decision is what a Handler makes of a flow's first datagram.
@@ -53,9 +55,14 @@ type Handler interface {
 	// Cookie of Admit, which its own replaces. When ctx ends, nobody needs the
 	// decision any more.
 	Resolve(ctx context.Context, d *Datagram, cookie any) Decision
+	// Next gets each further datagram of a flow of which Admit, or Next for an
+	// earlier one, has said More, and the Cookie of that. It is on the loop and
+	// must not wait. All datagrams are kept and go on in their order in the end;
+	// if that does not come soon, the flow ends as Unresolved.
+	Next(payload []byte, cookie any) Decision
 	// Closed is called once for every flow: for each Admit that did not say
-	// Drop, and after Resolve. It runs on the loop, must not wait, and must not
-	// keep the flow.
+	// Drop, and after Next and Resolve. It runs on the loop, must not wait, and
+	// must not keep the flow.
 	Closed(f *Flow, end End)
 }
 
@@ -75,7 +82,7 @@ const (
 	Unreachable               // the upstream refused datagrams, or there is no way to it
 	Failed                    // no socket for it, or an error of our own
 	Refused                   // Resolve said Drop
-	Unresolved                // Resolve took too long, or too many were under way
+	Unresolved                // Resolve or what Next needs took too long, or too much was under way
 	Drained                   // the time of a drain was over
 	Closing                   // the listener was closed
 )
@@ -98,9 +105,16 @@ type Consumer interface {
 // connection ids, so that a flow can follow a client to a new address. A
 // listener without one pays nothing for it. Its methods run on the loops.
 type Keyer interface {
-	// Name returns what names the flow of a client's datagram; false: nothing
-	// in it does, and its address decides.
-	Name(payload []byte) (Name, bool)
+	// Names appends to b what may name the flow of a client's datagram, at most
+	// maxNames, the best first; if no flow has any of them, its address decides.
+	// begins says that a flow which it begins is named, by the first of them.
+	Names(b []Name, payload []byte) (names []Name, begins bool)
+	// Begins looks closer at a datagram of which Names said begins, and whose
+	// address has a named flow: does it begin another one?
+	Begins(payload []byte) bool
+	// Unnamed sees a datagram that came to a named flow by its address, because
+	// no flow has any of its names. It may call Flow.AddName.
+	Unnamed(f *Flow, payload []byte)
 	// Moved reports whether a flow may go on at another address of its client,
 	// from which this datagram came. False leaves the flow where it is: the
 	// datagram is forwarded, answers go where they went.

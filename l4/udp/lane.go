@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"container/list"
 	"errors"
 	"net/netip"
 
@@ -19,12 +20,14 @@ type lane struct {
 	count  counter
 
 	flows  map[key]*Flow
-	recent *Flow // of the last datagram, which the next one often has too
+	beside map[key][]*Flow // those of numbered keys, by the plain one
+	recent *Flow           // of the last datagram, which the next one often has too
 
 	in      *slots // from clients
 	next    [batchSize]int16
 	extra   [batchSize]control
-	touched []*Flow // with datagrams in the batch
+	aliases [maxNames]Name // of the datagram at hand
+	touched []*Flow        // with datagrams in the batch
 
 	answers *slots // from upstreams; those in toClients are in use
 	used    int
@@ -33,13 +36,14 @@ type lane struct {
 	toClients  train
 	toUpstream train
 
+	asking   list.List // of flows, those that wait for Next, the oldest first
 	draining bool
 	drained  []func() // called once, when the last flow of a drain has ended
 	flushing flusher
 }
 
 func newLane(p *Port, s *Socket) (_ *lane, err error) {
-	l := &lane{port: p, socket: s, flows: make(map[key]*Flow)}
+	l := &lane{port: p, socket: s, flows: make(map[key]*Flow), beside: make(map[key][]*Flow)}
 	l.toClients.toClient = true
 	l.flushing.lane = l
 	l.touched = make([]*Flow, 0, batchSize)
@@ -71,8 +75,8 @@ func (l *lane) panicked(h epoll.Handler, value any, stack []byte) {
 	if f, ok := h.(*Flow); ok {
 		l.end(f, End{Reason: Failed, Err: errPanic})
 	}
-	if l.port.options.Panicked != nil {
-		l.port.options.Panicked(value, stack)
+	if l.port.told != nil {
+		l.port.told(value, stack)
 	}
 }
 
@@ -143,8 +147,8 @@ func (l *lane) take(i int) {
 	if f == nil || f.key != k {
 		f = l.flows[k]
 	}
-	if l.port.options.Keyer != nil {
-		if f = l.named(f, &k, i, payload); f == elsewhere {
+	if keyer := l.port.options.Load().Keyer; keyer != nil {
+		if f = l.named(keyer, f, &k, i, payload); f == elsewhere {
 			return
 		}
 	}
@@ -210,7 +214,7 @@ func (l *lane) pass(f *Flow, i int) {
 			l.count.drop(DropUpstream, datagrams(payload, segment))
 		}
 	case waiting:
-		l.hold(f, payload, segment)
+		l.await(f, payload, segment)
 	case local:
 		l.deliver(f, payload, segment)
 	case closed:

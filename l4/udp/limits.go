@@ -20,13 +20,21 @@ const (
 	maxSegments   = 64
 	maxTrainBytes = 65000
 
-	// heldPerFlow and heldBytesPerFlow bound what waits for Resolve.
+	// heldPerFlow and heldBytesPerFlow bound what waits for Resolve or Next.
 	heldPerFlow      = 8
 	heldBytesPerFlow = 16 << 10
 	// resolveTimeout bounds Resolve.
 	resolveTimeout = 10 * time.Second
+	// moreTimeout bounds the time that a flow waits for the datagrams that Next
+	// needs: of a client that sends what was lost once more after a second.
+	moreTimeout = 3 * time.Second
 	// namesPerFlow is how many names a flow has at a time; the oldest go first.
 	namesPerFlow = 8
+	// maxNames is how many names a datagram may have.
+	maxNames = 20
+	// flowsPerSocket is how many named flows a client's address and port may
+	// have.
+	flowsPerSocket = 64
 	// idleClients is how many clients without a flow are remembered for the
 	// rate of their new flows.
 	idleClients = 65536
@@ -39,7 +47,7 @@ const DefaultIdle = 60 * time.Second
 // the defaults.
 type Limits struct {
 	Flows     int // flows, and so sockets to upstreams; DefaultFlows
-	HeldBytes int // datagrams that wait for Resolve; DefaultHeldBytes
+	HeldBytes int // datagrams that wait for Resolve or Next; DefaultHeldBytes
 	Resolves  int // calls of Resolve at a time; DefaultResolves
 }
 

@@ -21,6 +21,7 @@ const patience = 20 * time.Second
 type stub struct {
 	admit   func(d *Datagram) Decision
 	resolve func(ctx context.Context, d *Datagram, cookie any) Decision
+	next    func(payload []byte, cookie any) Decision
 
 	mu     sync.Mutex
 	closed []ended
@@ -51,6 +52,8 @@ func (s *stub) Admit(d *Datagram) Decision { return s.admit(d) }
 func (s *stub) Resolve(ctx context.Context, d *Datagram, cookie any) Decision {
 	return s.resolve(ctx, d, cookie)
 }
+
+func (s *stub) Next(payload []byte, cookie any) Decision { return s.next(payload, cookie) }
 
 func (s *stub) Closed(f *Flow, end End) {
 	s.mu.Lock()

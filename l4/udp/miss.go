@@ -16,18 +16,32 @@ func (l *lane) miss(k *key, i, count int) {
 		l.count.drop(DropDraining, count)
 		return
 	}
-	handler := *l.port.handler.Load()
-	t, reason, ok := l.reserve(k)
+	options := l.port.options.Load()
+	payload, segment := l.in.payload(i), l.extra[i].segment
+	d := Datagram{Client: k.clientAddr(), Local: l.localOf(k), Payload: payload}
+	d.Peer = d.Client
+	if segment > 0 {
+		d.Payload = payload[:segment]
+	}
+	size := len(d.Payload)
+	if options.Introduce != nil {
+		if introduced, ok := l.introduce(options, &d); !introduced {
+			if ok {
+				l.count.drop(DropRefused, count)
+			}
+			return
+		}
+	}
+	client := *k
+	if d.Client != d.Peer {
+		client.client, client.scope = d.Client.Addr().As16(), 0
+	}
+	t, reason, ok := l.reserve(&client, &options.Bounds)
 	if !ok {
 		l.count.drop(reason, count)
 		return
 	}
-	payload, segment := l.in.payload(i), l.extra[i].segment
-	d := Datagram{Client: k.clientAddr(), Local: l.localOf(k), Payload: payload}
-	if segment > 0 {
-		d.Payload = payload[:segment]
-	}
-	decision, ok := l.admit(handler, &d)
+	decision, ok := l.admit(options.Handler, &d)
 	if !ok || decision.Verdict == Drop {
 		l.port.engine.flows.Add(-1)
 		l.port.tenants.leave(t, l.loop.Now())
@@ -36,28 +50,41 @@ func (l *lane) miss(k *key, i, count int) {
 		}
 		return
 	}
-	f := l.begin(k, &l.in.names[i], &l.extra[i], handler, t)
+	f := l.begin(k, &l.in.names[i], &l.extra[i], options.Handler, t)
 	f.received.add(count, len(payload))
 	f.Cookie = decision.Cookie
-	if n, ok := l.nameOf(d.Payload); ok {
-		f.AddName(n)
+	f.header = size - len(d.Payload)
+	if options.Keyer != nil {
+		if names, begins := options.Keyer.Names(l.aliases[:0], d.Payload); begins {
+			f.AddName(names[0])
+		}
 	}
-	if decision.Verdict == Wait {
-		l.await(f, &d, payload, segment)
-		return
+	switch decision.Verdict {
+	case Wait:
+		f.held = new(held)
+		l.hold(f, payload, segment)
+		l.resolve(f, &d)
+	case More:
+		l.inquire(f, payload, segment)
+	default:
+		l.start(f, &decision, func() { l.first(f, decision.Preamble, payload, segment) }, count)
 	}
-	l.start(f, &decision, func() { l.first(f, decision.Preamble, payload, segment) }, count)
+}
+
+// introduce lets a proxy tell who its client is; not ok: the hook panicked.
+func (l *lane) introduce(o *Options, d *Datagram) (introduced, ok bool) {
+	defer l.port.guard(&l.count)
+	return o.Introduce(d), true
 }
 
 // reserve takes a flow's share of all bounds, or tells which is reached.
-func (l *lane) reserve(k *key) (t *tenant, reason DropReason, ok bool) {
+func (l *lane) reserve(client *key, bounds *Bounds) (t *tenant, reason DropReason, ok bool) {
 	engine := l.port.engine
-	bounds := l.port.bounds.Load()
 	if engine.flows.Add(1) > int64(cmp.Or(bounds.Flows, engine.limits.Flows)) {
 		engine.flows.Add(-1)
 		return nil, DropFlows, false
 	}
-	t, reason, ok = l.port.tenants.enter(k, bounds, l.loop.Now())
+	t, reason, ok = l.port.tenants.enter(client, bounds, l.loop.Now())
 	if !ok {
 		engine.flows.Add(-1)
 	}
@@ -96,29 +123,26 @@ func (l *lane) start(f *Flow, d *Decision, send func(), count int) {
 	send()
 }
 
-// first sends a flow's first payload, which may be several datagrams; the
-// preamble goes before the first of them.
+// first sends a flow's first payload, which may be several datagrams; the first
+// of them loses its header, and the preamble goes before it.
 func (l *lane) first(f *Flow, preamble, payload []byte, segment int) {
-	if f.state == local {
-		l.deliver(f, payload, segment)
-		return
-	}
-	if len(preamble) > 0 {
+	if len(preamble) > 0 || f.header > 0 {
 		p := payload
 		if segment > 0 {
 			p, payload = payload[:segment], payload[segment:]
 		} else {
 			payload = nil
 		}
-		l.sendWith(f, preamble, p)
+		if p = p[f.header:]; f.state == local {
+			l.deliver(f, p, 0)
+		} else {
+			l.sendWith(f, preamble, p)
+		}
 		if len(payload) == 0 {
 			return
 		}
 	}
-	if f.state == open {
-		l.toUpstream.add(f, payload, segment)
-		l.toUpstream.leave(f.fd, l)
-	}
+	l.late(f, heldPayload{payload, segment})
 }
 
 // sendWith sends preamble and payload as one datagram.
@@ -134,7 +158,7 @@ func (l *lane) sendWith(f *Flow, preamble, payload []byte) {
 
 // deliver hands datagrams to the listener's Consumer.
 func (l *lane) deliver(f *Flow, payload []byte, segment int) {
-	c := l.port.options.Consumer
+	c := l.port.consumer
 	if c == nil {
 		l.count.drop(DropRefused, datagrams(payload, segment))
 		return

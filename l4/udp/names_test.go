@@ -9,15 +9,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// tagged is a Keyer whose datagrams begin with '#' and a name of one byte.
-// Answers that begin with '+' give their flow the name behind it.
+// tagged is a Keyer whose datagrams begin with '#' and a name of one byte, which
+// begin flows, or with '~', which do not. Answers that begin with '+' give their
+// flow the name behind it, and what begins with '~' does so once it is there.
 type tagged struct{ stay bool }
 
-func (tagged) Name(p []byte) (Name, bool) {
-	if len(p) < 2 || p[0] != '#' {
-		return Name{}, false
+func (tagged) Names(b []Name, p []byte) ([]Name, bool) {
+	if len(p) < 2 || p[0] != '#' && p[0] != '~' {
+		return b, false
 	}
-	return NameOf(p[1:2])
+	n, _ := NameOf(p[1:2])
+	return append(b, n), p[0] == '#'
+}
+
+func (tagged) Begins([]byte) bool { return true }
+
+func (tagged) Unnamed(f *Flow, p []byte) {
+	if len(p) > 1 && p[0] == '~' {
+		n, _ := NameOf(p[1:2])
+		f.AddName(n)
+	}
 }
 
 func (k tagged) Moved(*Flow, netip.AddrPort, []byte) bool { return !k.stay }
@@ -59,8 +70,8 @@ func TestNames(t *testing.T) {
 		if c := p.Counts(); c.Opened > 2 || ends[len(ends)-1].received.Datagrams < 33 && ends[0].received.Datagrams < 33 {
 			t.Errorf("%d loops: the counts %+v, the ends %+v", lanes, c, ends)
 		}
-		if e.held.Load() != 0 || len(p.names.flows) != 0 {
-			t.Errorf("%d bytes and %d names are left", e.held.Load(), len(p.names.flows))
+		if e.held.Load() != 0 || len(p.names.claims) != 0 || len(p.names.away) != 0 {
+			t.Errorf("%d bytes and %d names are left", e.held.Load(), len(p.names.claims))
 		}
 	}
 }
@@ -97,6 +108,8 @@ func TestNamesAreBounded(t *testing.T) {
 	up := echo(t, "127.0.0.1:0")
 	p := serve(t, New(Limits{}), "127.0.0.1:0", 1, Options{Handler: newStub(to(up)), Keyer: tagged{}})
 	c := dialTo(t, netip.MustParseAddrPort(p.Addr()))
+	send(t, c, []byte("#a"))
+	receive(t, c)
 	for i := range 3 * namesPerFlow {
 		send(t, c, []byte{'+', byte(i)})
 		receive(t, c)
@@ -108,7 +121,7 @@ func TestNamesAreBounded(t *testing.T) {
 			want[n] = true
 		}
 		got := make(map[Name]bool)
-		for n := range p.names.flows {
+		for n := range p.names.claims {
 			got[n] = true
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -154,5 +167,42 @@ func TestLocal(t *testing.T) {
 		if e := h.ends(t, 1); len(e) != 1 || e[0].received.Datagrams != 3 {
 			t.Errorf("ended %+v", e)
 		}
+	}
+}
+
+// TestNamesAway lets a flow follow its client to other loops, and learn there
+// what further names the client uses.
+func TestNamesAway(t *testing.T) {
+	up := echo(t, "127.0.0.1:0")
+	e := New(Limits{})
+	p := serve(t, e, "127.0.0.1:0", 8, Options{Handler: newStub(to(up)), Keyer: tagged{}})
+	at := netip.MustParseAddrPort(p.Addr())
+	c := dialTo(t, at)
+	for _, s := range []string{"#a", "+0"} {
+		send(t, c, []byte(s))
+		receive(t, c)
+	}
+	for i := range byte(24) {
+		c = dialTo(t, at)
+		// By a name that is known, by one that is not, and by the address alone.
+		for _, b := range [][]byte{{'~', '0' + i}, {'~', '1' + i}, []byte("no name")} {
+			send(t, c, b)
+			if got := receive(t, c); !bytes.Equal(got, b) {
+				t.Errorf("socket %d sent %q, got %q", i, b, got)
+			}
+		}
+	}
+	if n := p.Counts().Opened; n != 1 {
+		t.Errorf("%d flows, want 1", n)
+	}
+	p.names.mu.RLock()
+	n := len(p.names.away)
+	p.names.mu.RUnlock()
+	if n > 1 {
+		t.Errorf("the flow is away at %d addresses", n)
+	}
+	p.Close()
+	if e.held.Load() != 0 || len(p.names.claims)+len(p.names.away) != 0 {
+		t.Errorf("%d bytes, %d names and %d addresses are left", e.held.Load(), len(p.names.claims), len(p.names.away))
 	}
 }

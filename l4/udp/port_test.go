@@ -50,7 +50,7 @@ func TestRoundTrip(t *testing.T) {
 				}
 			}
 			p.Close()
-			want := Datagram{Client: addrOf(c), Local: at, Payload: bytes.Repeat([]byte{5}, 5)}
+			want := Datagram{Peer: addrOf(c), Client: addrOf(c), Local: at, Payload: bytes.Repeat([]byte{5}, 5)}
 			same := cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 			if diff := cmp.Diff(want, first, same); diff != "" {
 				t.Errorf("what Admit got (-want +got):\n%s", diff)
@@ -293,7 +293,7 @@ func TestUnreachable(t *testing.T) {
 	}
 	// An address that the kernel does not connect to (EACCES) has a flow that fails at once.
 	h2 := newStub(to(netip.MustParseAddrPort("255.255.255.255:9")))
-	p.Change(h2, Bounds{})
+	p.Change(Options{Handler: h2})
 	d := dialTo(t, netip.MustParseAddrPort(p.Addr()))
 	send(t, d, []byte("nowhere"))
 	if e := h2.ends(t, 1)[0]; e.Reason != Unreachable || e.Err == nil {
@@ -422,7 +422,7 @@ func TestChange(t *testing.T) {
 	a, b := dialTo(t, at), dialTo(t, at)
 	send(t, a, []byte("a"))
 	receive(t, a)
-	p.Change(h2, Bounds{})
+	p.Change(Options{Handler: h2})
 	for _, c := range []*net.UDPConn{a, b} {
 		send(t, c, []byte("b"))
 		receive(t, c)

@@ -51,6 +51,8 @@ func (w *world) Admit(d *Datagram) Decision {
 	decision := w.decide()
 	if decision.Verdict == Forward && w.rng.IntN(5) == 0 {
 		decision.Verdict = Wait
+	} else if decision.Verdict == Forward && w.rng.IntN(5) == 0 {
+		decision.Verdict = More
 	}
 	if decision.Verdict == Drop {
 		return decision
@@ -87,6 +89,18 @@ func (w *world) Resolve(ctx context.Context, _ *Datagram, _ any) Decision {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.decide()
+}
+
+func (w *world) Next([]byte, any) Decision {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.rng.IntN(4) {
+	case 0:
+		return Decision{Verdict: More}
+	case 1:
+		return Decision{Verdict: Wait}
+	}
 	return w.decide()
 }
 

@@ -151,6 +151,9 @@ func setBuffer(fd, force, option, size int) {
 // One that cannot (before 5.0) hands them over singly.
 func gather(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1) }
 
+// scatter undoes gather.
+func scatter(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 0) }
+
 // Addr returns the address it is bound to.
 func (s *Socket) Addr() netip.AddrPort { return s.addr }
 

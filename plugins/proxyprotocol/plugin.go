@@ -3,7 +3,6 @@ package proxyprotocol
 import (
 	"slices"
 
-	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/plugins"
 )
@@ -39,7 +38,7 @@ func New(cfg Config, _ plugins.Env) (any, error) {
 
 // UpstreamSession puts the header in front of what the client says.
 func (p *Plugin) UpstreamSession(s *l4.Session) {
-	version, datagram := p.version, s.Protocol == config.UDP
+	version, datagram := p.version, s.Datagrams()
 	if datagram {
 		version = l4.ProxyV2
 	}
