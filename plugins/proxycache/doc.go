@@ -4,7 +4,7 @@
 // # How it works
 //
 // An answer is stored under a SHA-256 of what it may depend on: the route, the
-// consumer, the method, scheme, port and authority (and what X-Forwarded-Proto,
+// consumer (and the Authorization that the upstream is sent beside it), the method, scheme, port and authority (and what X-Forwarded-Proto,
 // -Host, -Port, -Path and -Prefix say of them), the path as it was asked for and
 // as the upstream is sent it, the query arguments (sorted by decoded name; only
 // those of vary_query_params, if there are some, and those whose name is not
@@ -65,8 +65,9 @@
 //
 //   - answers with Set-Cookie;
 //   - answers to requests with Authorization that reaches the upstream, unless a
-//     plugin has recognised the consumer, or cache_control is set and the answer
-//     has public, s-maxage or must-revalidate (RFC 9111 section 3.5);
+//     plugin has recognised the consumer, where they serve the same credentials
+//     only, or cache_control is set and the answer has public, s-maxage or
+//     must-revalidate (RFC 9111 section 3.5);
 //   - answers to requests with content, since the content is no part of the key.
 //
 // Scheme and authority are part of the key, and Vary is obeyed, with and without

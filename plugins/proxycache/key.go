@@ -29,7 +29,8 @@ var toldFields = [...]l7.FieldID{
 }
 
 // keyOf returns the key of a request with the given method: of the instance's
-// store and what its answers depend on, the route and the consumer, the scheme,
+// store and what its answers depend on, the route, the consumer and, if there is
+// one, the credentials that the upstream is sent all the same, the scheme,
 // the port, the authority, the path and the query as they were asked for and as
 // they are sent, what plugins have made of the request, and the header fields
 // that were configured.
@@ -41,6 +42,7 @@ func (p *Plugin) keyOf(x *l7.Exchange, method string) key {
 	}
 	if x.Consumer != nil {
 		b = append(append(b, 'c'), x.Consumer.ID[:]...)
+		b = appendAuthorization(b, x.HeaderToSend())
 	}
 	b = appendText(b, method)
 	b = appendText(b, x.Upstream.Method)
@@ -56,7 +58,7 @@ func (p *Plugin) keyOf(x *l7.Exchange, method string) key {
 	if x.Req.Path != x.Path {
 		b = appendText(append(b, 'p'), x.Req.Path)
 	}
-	b = p.appendQuery(b, x.Upstream.Query)
+	b = appendQuery(b, x.Upstream.Query, p.varyQuery)
 	// Arguments that a plugin took away may have become something else.
 	if x.Req.Query != x.Upstream.Query {
 		b = appendText(append(b, 'r'), x.Req.Query)
@@ -74,6 +76,17 @@ func (p *Plugin) keyOf(x *l7.Exchange, method string) key {
 		b = appendField(b, x, name)
 	}
 	return sha256.Sum256(appendEdited(b, x))
+}
+
+// appendAuthorization appends the credentials that the upstream is sent. A
+// consumer may be a program of many users, or whoever has not said who they are.
+func appendAuthorization(b []byte, h *l7.Header) []byte {
+	for _, f := range h.Fields() {
+		if f.ID == l7.FieldAuthorization {
+			b = appendText(append(b, 'a'), f.Value)
+		}
+	}
+	return b
 }
 
 // place is where an answer is stored beside what its key, which clients are
@@ -97,13 +110,20 @@ func (k key) at(p place) key {
 }
 
 // resource returns which of the store's marks stands for the URI of a request
-// (RFC 9111 section 4.4), whatever its method, scheme, port and fields. That
-// some URIs share a mark makes one be forgotten with another now and then.
-func (p *Plugin) resource(x *l7.Exchange) uint16 {
+// (RFC 9111 section 4.4), whatever its method, scheme, port and fields, without
+// the query arguments that answers do not depend on. That some URIs share a mark
+// makes one be forgotten with another now and then.
+func (p *Plugin) resource(x *l7.Exchange) uint16 { return markOf(x, p.varyQuery) }
+
+// wholeResource is resource with all arguments, by which instances with other
+// vary_query_params tell what they have changed.
+func (p *Plugin) wholeResource(x *l7.Exchange) uint16 { return markOf(x, nil) }
+
+func markOf(x *l7.Exchange, varyQuery []string) uint16 {
 	var room [keyRoom]byte
 	b := appendText(room[:0], x.Host)
 	b = appendLower(b, x.Path)
-	k := sha256.Sum256(p.appendQuery(b, x.Req.Query))
+	k := sha256.Sum256(appendQuery(b, x.Req.Query, varyQuery))
 	return binary.LittleEndian.Uint16(k[:])
 }
 
@@ -180,10 +200,10 @@ func named(f *l7.Field, names []string) bool {
 	return false
 }
 
-// appendQuery appends the arguments that answers depend on, as they stand,
-// sorted by decoded name; those of one name keep their order. What another
+// appendQuery appends the arguments that answers depend on, those named in vary
+// or all if that is nil, as they stand, sorted by decoded name; those of one name keep their order. What another
 // reader could take for something else counts too.
-func (p *Plugin) appendQuery(b []byte, query string) []byte {
+func appendQuery(b []byte, query string, vary []string) []byte {
 	if query == "" {
 		return append(b, 'q')
 	}
@@ -193,7 +213,7 @@ func (p *Plugin) appendQuery(b []byte, query string) []byte {
 		var arg string
 		arg, rest, more = strings.Cut(rest, "&")
 		name := argName(arg)
-		if p.varyQuery != nil && plain(arg) && !slices.ContainsFunc(p.varyQuery, func(s string) bool { return isNamed(name, s) }) {
+		if vary != nil && plain(arg) && !slices.ContainsFunc(vary, func(s string) bool { return isNamed(name, s) }) {
 			continue
 		}
 		if len(args) == len(room) {

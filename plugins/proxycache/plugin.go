@@ -228,6 +228,8 @@ func (p *Plugin) find(x *l7.Exchange, k key, cc *control) (*entry, status) {
 	case !p.store.current(e):
 		p.store.remove(e.key)
 		return nil, statusMiss
+	case p.varyQuery != nil && !p.store.since(e, p.wholeResource(x)):
+		return nil, statusMiss // others that e serves may be as they were
 	case !p.usable(e, now, cc):
 		return e, statusRefresh
 	}
@@ -370,7 +372,9 @@ func (p *Plugin) invalidate(x *l7.Exchange) {
 		return
 	}
 	if x.Proxied && x.Resp.Status >= 200 && x.Resp.Status < 400 {
-		p.store.forget(p.resource(x), sock.Now())
+		now := sock.Now()
+		p.store.forget(p.resource(x), now)
+		p.store.forget(p.wholeResource(x), now)
 	}
 }
 

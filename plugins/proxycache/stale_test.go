@@ -114,6 +114,47 @@ func TestForgetByURI(t *testing.T) {
 	want(t, c, e, "xblue", "Hit", "GET", "/a?x=1", "X-Team", "blue")
 }
 
+// TestForgetOnOtherRoute changes a resource on a route whose cache goes by other
+// query arguments than the one that has stored it.
+func TestForgetOnOtherRoute(t *testing.T) {
+	var version atomic.Int64
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		if r.Method == http.MethodPost {
+			version.Add(1)
+		}
+		_, _ = io.WriteString(w, strings.Repeat("x", int(version.Load())))
+	})
+	const all, some = "", ", vary_query_params: [id]"
+	for name, tt := range map[string]struct{ stores, changes string }{
+		"some by all": {some, all},
+		"all by some": {all, some},
+	} {
+		t.Run(name, func(t *testing.T) {
+			version.Store(0)
+			cache := func(query string) string {
+				return "plugins: [{name: proxy-cache, config: {strategy: memory, cache_control: true, content_type: ['*/*']" + query + "}}]"
+			}
+			e := testkit.StartEdge(t, `
+services:
+  - name: shop
+    url: http://`+o.addr+`
+    routes:
+      - {name: reads, paths: [/], methods: [GET], `+cache(tt.stores)+`}
+      - {name: writes, paths: [/], methods: [POST], `+cache(tt.changes)+`}
+`)
+			c := newClient(t)
+			want(t, c, e, "", "Miss", "GET", "/a?id=1&of=2")
+			want(t, c, e, "", "Miss", "GET", "/a?id=2&of=2")
+			want(t, c, e, "", "Hit", "GET", "/a?id=1&of=2")
+			answerOf(t, c, e, "POST", "/a?of=2&id=1")
+			want(t, c, e, "x", "Miss", "GET", "/a?id=1&of=2")
+			want(t, c, e, "x", "Hit", "GET", "/a?id=1&of=2")
+			want(t, c, e, "", "Hit", "GET", "/a?id=2&of=2")
+		})
+	}
+}
+
 // TestWhileAskedAnew asks for what is stale and may be used while it is asked for
 // anew: one request goes to the upstream, the others do not wait for it.
 func TestWhileAskedAnew(t *testing.T) {

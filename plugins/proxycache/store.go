@@ -129,7 +129,12 @@ func (s *store) putIndex(e *entry) {
 func (s *store) forget(resource uint16, now int64) { s.forgotten[resource].Store(now) }
 
 // current reports whether e has not been forgotten since it was asked for.
-func (s *store) current(e *entry) bool { return e.asked > s.forgotten[e.resource].Load() }
+func (s *store) current(e *entry) bool { return s.since(e, e.resource) }
+
+// since reports whether e was asked for after a resource was forgotten.
+func (s *store) since(e *entry, resource uint16) bool {
+	return e.asked > s.forgotten[resource].Load()
+}
 
 // remove forgets what is stored under k.
 func (s *store) remove(k key) {

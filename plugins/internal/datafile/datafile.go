@@ -11,9 +11,11 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
 // maxBytes bounds a file.
@@ -35,9 +37,18 @@ type File[T any] struct {
 	path   string
 }
 
+// errChanging says that a file was written to while it was read.
+var errChanging = errors.New("it is being written")
+
 // Open reads a file, or shares it with who has it open. The caller owns Close.
 func Open[T any](env plugins.Env, f Format[T], path string) (*File[T], error) {
-	files := env.State.Value("data files", func() any { return &registry{open: make(map[key]*shared), log: env.Log} }).(*registry)
+	files := env.State.Value("data files", func() any {
+		r := &registry{open: make(map[key]*shared), log: env.Log, panics: new(telemetry.Counter)}
+		if env.Metrics != nil {
+			r.panics = &env.Metrics.Panics
+		}
+		return r
+	}).(*registry)
 	s, err := files.use(key{f.Name, path}, func(content []byte) (any, error) { return f.Parse(content) })
 	if err != nil {
 		return nil, err
@@ -56,7 +67,8 @@ type key struct{ format, path string }
 
 // registry holds the open files of a process. Safe for concurrent use.
 type registry struct {
-	log *slog.Logger
+	log    *slog.Logger
+	panics *telemetry.Counter
 
 	mu   sync.Mutex
 	open map[key]*shared
@@ -72,7 +84,8 @@ type shared struct {
 	stop  chan struct{}
 	done  chan struct{}
 
-	read identity // of what data was made of; the goroutine's own
+	read identity // of what was read last, well or not; the goroutine's own, as is told
+	told string   // the trouble that the log was told of; "" for none
 }
 
 // identity tells one content of a path from another, as far as that is known
@@ -117,9 +130,10 @@ func (r *registry) leave(s *shared) {
 	}
 }
 
-// load reads the file. On error the old data stay.
+// load reads the file. On error the old data stay, and so they do if the file
+// changed meanwhile: half a list would let through what the whole one refuses.
 func (s *shared) load() error {
-	f, err := os.Open(s.key.path)
+	f, err := os.OpenFile(s.key.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // of a pipe, opening would wait for a writer
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", s.key.format, err)
 	}
@@ -132,16 +146,19 @@ func (s *shared) load() error {
 		return fmt.Errorf("reading %s %q: it is no file", s.key.format, s.key.path)
 	}
 	content, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("reading %s: %w", s.key.format, err)
-	case len(content) > maxBytes:
-		return fmt.Errorf("reading %s %q: it is longer than %d bytes", s.key.format, s.key.path, maxBytes)
 	}
 	s.read = identityOf(info)
+	if len(content) > maxBytes {
+		return fmt.Errorf("reading %s %q: it is longer than %d bytes", s.key.format, s.key.path, maxBytes)
+	}
 	data, err := s.parse(content)
 	if err != nil {
 		return fmt.Errorf("reading %s %q: %w", s.key.format, s.key.path, err)
+	}
+	if after, err := f.Stat(); s.data.Load() != nil && (err != nil || !identityOf(after).same(s.read)) {
+		return fmt.Errorf("reading %s %q: %w", s.key.format, s.key.path, errChanging)
 	}
 	s.data.Store(&data)
 	return nil
@@ -157,7 +174,6 @@ func (s *shared) watch() {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	var seen identity // the change that was found at the last look
-	gone := false
 	for {
 		select {
 		case <-s.stop:
@@ -166,13 +182,9 @@ func (s *shared) watch() {
 		}
 		info, err := os.Stat(s.key.path)
 		if err != nil {
-			if !gone {
-				s.files.log.Warn("going on with the data in memory", "file", s.key.path, "error", err.Error())
-			}
-			gone = true
+			s.complain(err)
 			continue
 		}
-		gone = false
 		now := identityOf(info)
 		switch {
 		case now.same(s.read):
@@ -185,13 +197,30 @@ func (s *shared) watch() {
 	}
 }
 
+// reload reads the file anew. It is also the border at which a panic in parse
+// stops.
 func (s *shared) reload() {
-	if err := s.load(); err != nil {
-		var pathError *os.PathError
-		if !errors.As(err, &pathError) { // that one is told as soon as the path is looked at again
-			s.files.log.Error("going on with the data in memory", "file", s.key.path, "error", err.Error())
+	defer func() {
+		if v := recover(); v != nil {
+			s.files.panics.Inc()
+			s.complain(fmt.Errorf("BUG: panic while reading %s: %v", s.key.format, v))
 		}
+	}()
+	switch err := s.load(); {
+	case err == nil:
+		s.told = ""
+		s.files.log.Info("data were read anew", "file", s.key.path, "format", s.key.format)
+	case !errors.Is(err, errChanging): // of that the next look tells
+		s.complain(err)
+	}
+}
+
+// complain tells the log of a trouble, once for as long as it lasts.
+func (s *shared) complain(err error) {
+	text := err.Error()
+	if text == s.told {
 		return
 	}
-	s.files.log.Info("data were read anew", "file", s.key.path, "format", s.key.format)
+	s.told = text
+	s.files.log.Error("going on with the data in memory", "file", s.key.path, "error", text)
 }

@@ -22,6 +22,9 @@ const lookEvery = time.Second
 
 // word is a format of one word.
 var word = datafile.Format[string]{Name: "word", Parse: func(b []byte) (string, error) {
+	if string(b) == "panic" {
+		panic("a broken reader")
+	}
 	if strings.ContainsRune(string(b), ' ') {
 		return "", errors.New("it is not one word")
 	}
