@@ -102,8 +102,8 @@ type Limits struct {
 	ConnectionsPerAddress int             `json:"connections_per_address" default:"0" min:"0" max:"10000000" doc:"Open connections from one client address, or from one /64 of IPv6, on a listener; 0 means no limit."`
 	ConnectionsPerNetwork int             `json:"connections_per_network" default:"0" min:"0" max:"10000000" doc:"Open connections from one network, a /24 of IPv4 or a /48 of IPv6, on a listener; 0 means no limit."`
 	Flows                 int             `json:"flows" default:"65536" min:"1" max:"10000000" doc:"Open flows of datagrams in all; those of others are dropped above."`
-	FlowsPerAddress       int             `json:"flows_per_address" default:"4096" min:"0" max:"10000000" doc:"Open flows of one client address on a listener; 0 means no limit."`
-	NewFlowsPerSecond     int             `json:"new_flows_per_second" default:"1000" min:"0" max:"10000000" doc:"New flows of one client address per second on a listener, as many of them at once; 0 means no limit."`
+	FlowsPerAddress       int             `json:"flows_per_address" default:"4096" min:"0" max:"10000000" doc:"Open flows of one client address, or of one /64 of IPv6, on a listener; 0 means no limit."`
+	NewFlowsPerSecond     int             `json:"new_flows_per_second" default:"1000" min:"0" max:"10000000" doc:"New flows of one client address, or of one /64 of IPv6, per second on a listener, as many of them at once; 0 means no limit."`
 	FlowIdleTimeout       schema.Duration `json:"flow_idle_timeout" default:"10m" min:"100ms" max:"24h" doc:"Longest time a flow may be silent; less if the service's read_timeout says so."`
 	HelloBytes            schema.Size     `json:"hello_bytes" default:"16KiB" min:"1KiB" max:"16KiB" doc:"Bytes of a TLS ClientHello that is read for routing; the connection is closed above."`
 	NewConnections        int             `json:"new_connections_per_second" default:"0" min:"0" max:"10000000" doc:"New connections of one client address, or of one /64 of IPv6, per second on a listener, as many of them at once; 0 means no limit."`

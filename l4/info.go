@@ -62,10 +62,13 @@ func (i *Info) Scheme() string {
 }
 
 // ServerName returns the host that the client asked for by SNI, in lower case,
-// "" if it did not or does not speak TLS.
+// also of TLS that is passed through; "" if it did not or does not speak TLS.
 func (i *Info) ServerName() string {
-	if i.TLS != nil {
+	switch {
+	case i.TLS != nil:
 		return i.TLS.ServerName
+	case i.Hello != nil:
+		return i.Hello.ServerName
 	}
 	return ""
 }

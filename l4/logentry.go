@@ -90,15 +90,21 @@ func (s *Session) source() string {
 // appendTLS appends what the handshake settled; of a stream that is passed
 // through, the name it was routed by.
 func (s *Session) appendTLS(b []byte) []byte {
-	t := s.Info.TLS
-	if t == nil {
+	t, sni := s.Info.TLS, s.Info.ServerName()
+	if t == nil && sni == "" {
 		return b
 	}
-	b = append(append(append(b, `"tls":{"version":"`...), t.Version...), `","cipher":"`...)
-	b = append(append(b, t.Cipher...), `","client_verify":"NONE"`...)
-	if t.ServerName != "" {
-		name, _ := json.Marshal(t.ServerName) // a string can be encoded
-		b = append(append(b, `,"sni":`...), name...)
+	b = append(b, `"tls":{`...)
+	if t != nil {
+		b = append(append(append(b, `"version":"`...), t.Version...), `","cipher":"`...)
+		b = append(append(b, t.Cipher...), `","client_verify":"NONE"`...)
+	}
+	if sni != "" {
+		if t != nil {
+			b = append(b, ',')
+		}
+		name, _ := json.Marshal(sni) // a string can be encoded
+		b = append(append(b, `"sni":`...), name...)
 	}
 	return append(b, "},"...)
 }

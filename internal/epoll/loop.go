@@ -17,6 +17,7 @@ import (
 const (
 	Readable   = uint32(unix.EPOLLIN)
 	Writable   = uint32(unix.EPOLLOUT)
+	Urgent     = uint32(unix.EPOLLPRI)   // a read stops at urgent data, with more behind it
 	ReadClosed = uint32(unix.EPOLLRDHUP) // the peer has closed its side
 	Closed     = uint32(unix.EPOLLHUP)   // both directions are closed
 	Failed     = uint32(unix.EPOLLERR)   // SO_ERROR holds the reason
@@ -134,11 +135,11 @@ func (l *Loop) release() {
 	unix.Close(l.wake)
 }
 
-// Add waits for a non-blocking descriptor from now on: for bytes, room to write
-// and the peer's end, by edges. What is so already is told in the next turn.
+// Add waits for a non-blocking descriptor from now on: for bytes, urgent ones
+// too, room to write and the peer's end, by edges. What is so already is told in the next turn.
 // The descriptor stays the caller's, who calls Remove before closing it.
 func (l *Loop) Add(fd int, h Handler) error {
-	return l.AddFor(fd, Readable|Writable|ReadClosed, h)
+	return l.AddFor(fd, Readable|Writable|ReadClosed|Urgent, h)
 }
 
 // AddFor is Add for chosen events. Closed and Failed are always told.

@@ -52,7 +52,7 @@ type side struct {
 	which    Side
 	readable bool
 	writable bool
-	last     bool   // the peer has closed or broken off: to be read to the end
+	whole    bool   // a short read is no sign that there is no more: the peer has closed, broken off, or sent urgent data
 	eof      bool   // all was read
 	queued   bool   // has asked for another call
 	seen     uint32 // events from before it was relayed; 0: it is new to the loop
@@ -138,6 +138,7 @@ func (s *side) Ready(events uint32) {
 		return
 	}
 	const ending = epoll.ReadClosed | epoll.Closed | epoll.Failed
+	s.whole = s.whole || events&(ending|epoll.Urgent) != 0
 	if events&(epoll.Writable|epoll.Closed) != 0 && !s.writable {
 		s.writable = true
 		k.pump(s.which.other())
@@ -147,7 +148,6 @@ func (s *side) Ready(events uint32) {
 	}
 	if events&(epoll.Readable|ending) != 0 && !s.eof {
 		s.readable = true
-		s.last = s.last || events&ending != 0
 		if !s.queued {
 			k.pump(s.which)
 		}

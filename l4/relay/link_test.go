@@ -280,7 +280,8 @@ func TestSpliceFollowsFlow(t *testing.T) {
 		for i := range 2 * calmMoves {
 			send(t, k.client, "small")
 			expect(t, k.upstream, "small")
-			if bulk, _, open := state(); bulk != (i+1 < calmMoves) || open != 1 {
+			// The bulk may have ended with a small move already.
+			if bulk, _, open := state(); bulk && i+1 >= calmMoves || open != 1 {
 				t.Errorf("after %d small messages: bulk %v, %d pipes", i+1, bulk, open)
 			}
 		}

@@ -88,7 +88,7 @@ func (k *Link) copy(d *direction, from, to *side) (n int, ok bool) {
 	}
 	d.read.Store(d.read.Load() + int64(n))
 	k.touch()
-	if n < len(p) && !from.last {
+	if n < len(p) && !from.whole {
 		from.readable = false // and an edge tells when there is more
 	}
 	if n < bulkBytes {

@@ -87,8 +87,12 @@ func (k *Link) splice(d *direction, from *side) (n int, ok bool) {
 	if n <= 0 {
 		k.loop.pipes.put(d.pipe) // nothing flows, so nothing is lent
 		d.pipe = nil
-		if err == syscall.EINVAL {
+		switch {
+		case err == syscall.EINVAL:
 			d.bulk, d.plain = false, true
+			return 0, true
+		case err == nil, err == syscall.EAGAIN && from.whole: // be it for urgent data, which only a read gets past
+			d.bulk, d.run = false, 0
 			return 0, true
 		}
 		return 0, k.unread(from, n, err)

@@ -47,8 +47,11 @@ func (s *Server) serveConn(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config
 func (s *Server) handOver(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config.Protocol) {
 	fd, err := c.Detach()
 	if err != nil {
-		st := s.begin(&c.Info, p, r, protocol, c)
-		st.fail(l4.ReasonInternal)
+		st, reason := s.begin(&c.Info, p, r, protocol, c), l4.ReasonInternal
+		if c.Draining() {
+			reason = l4.ReasonDraining // which has closed it
+		}
+		st.fail(reason)
 		return
 	}
 	st := s.ServeSocket(fd, nil, &c.Info, p, r, protocol, c)
@@ -99,7 +102,11 @@ func (st *stream) connect(ctx context.Context) (conn *upstream.Conn, again bool,
 	// A PROXY header goes before the handshake with the upstream.
 	conn, err := st.Endpoint.Pool(st.service.Identity, st.service.Host).DialAfter(ctx, st.Preamble, st.service.ConnectTimeout)
 	st.Endpoint.EndDial()
-	if err != nil {
+	switch {
+	case err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled)): // a drain, which says nothing of the endpoint
+		st.missed(l4.ReasonDraining, true)
+		return nil, false, l4.ReasonDraining
+	case err != nil:
 		return nil, st.missed(connectReason(err), isOurs(err)), l4.ReasonNone
 	}
 	return conn, false, l4.ReasonNone
@@ -108,7 +115,7 @@ func (st *stream) connect(ctx context.Context) (conn *upstream.Conn, again bool,
 func connectReason(err error) l4.Reason {
 	var handshake *upstream.TLSError
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded): // net.Dialer says either
 		return l4.ReasonUpstreamTimeout
 	case errors.As(err, &handshake):
 		return l4.ReasonUpstreamTLS

@@ -47,20 +47,24 @@ func (noClient) Close() error { return nil }
 // Admit routes the first datagram of a client and picks an endpoint, if that
 // needs no wait.
 func (h *flows) Admit(d *udp.Datagram) udp.Decision {
-	site := h.acquire(h.packets.Listener())
+	site, held := h.acquire(h.packets.Listener()), true
+	defer func() {
+		if held {
+			site.Release() // also when a hook panics
+		}
+	}()
 	info := l4.NewInfo(h.packets.Listener(), d.Client, d.Local)
 	info.Peer = netip.AddrPortFrom(d.Peer.Addr().Unmap(), d.Peer.Port())
 	if why, refused := h.judge(&site, &info); refused {
 		site.Listener.Refuse(why)
-		site.Release()
 		return udp.Decision{Verdict: udp.Drop}
 	}
 	if site.quic() {
 		if decision, done := h.greet(&site, &info, d.Payload); done {
-			site.Release()
 			return decision
 		}
 	}
+	held = false // from now on it is the stream's
 	return h.route(&site, &info)
 }
 

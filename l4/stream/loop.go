@@ -36,14 +36,13 @@ func (s Stream) Cut() {
 		case st.over:
 		case st.link != nil:
 			st.link.Abort(nil)
-		default:
-			st.cut = true
-			if st.dial != nil {
-				st.dial.Cancel()
-				st.dial = nil
-				st.Endpoint.EndDial()
-				st.fail(l4.ReasonDraining)
-			}
+		case st.dial != nil:
+			st.dial.Cancel()
+			st.dial = nil
+			st.Endpoint.EndDial()
+			st.fail(l4.ReasonDraining)
+		default: // it waits for names, which is of no use any more
+			st.fail(l4.ReasonDraining)
 		}
 	})
 }
@@ -60,7 +59,10 @@ func (st *stream) start() {
 
 // try picks an endpoint and dials it.
 func (st *stream) try() {
-	if st.cut {
+	if st.over {
+		return // it was cut while it waited
+	}
+	if st.server.waiting.Err() != nil {
 		st.fail(l4.ReasonDraining)
 		return
 	}

@@ -33,7 +33,6 @@ type stream struct {
 	first []byte      // what was read of the client before it was relayed
 	dial  *relay.Dial // under way
 	link  *relay.Link
-	cut   bool // it is to end as soon as it is not waiting any more
 
 	// Of a flow of QUIC.
 	idLen int // of the ids that its server has; 0: not known

@@ -135,7 +135,7 @@ func TestTenants(t *testing.T) {
 					flows[s.addr] = flows[s.addr][:n]
 					continue
 				}
-				c, reason, ok := all.enter(&key{client: [16]byte{15: s.addr}}, &test.bounds, s.at)
+				c, reason, ok := all.enter(&key{client: [16]byte{10: 0xff, 11: 0xff, 15: s.addr}}, &test.bounds, s.at)
 				if ok != s.ok || !ok && reason != s.reason {
 					t.Errorf("step %d: got %t and %v", i, ok, reason)
 				}
@@ -147,6 +147,29 @@ func TestTenants(t *testing.T) {
 				t.Errorf("%d clients are in the table, want %d", len(all.all), test.left)
 			}
 		})
+	}
+}
+
+// TestTenantsOfIPv6 shows that whoever has a /64 is one client, as an address of
+// IPv4 is.
+func TestTenantsOfIPv6(t *testing.T) {
+	all := tenants{all: make(map[tenantKey]*tenant)}
+	for _, test := range []struct {
+		addr string
+		ok   bool
+	}{
+		{"2001:db8::1", true},
+		{"2001:db8::2", false},
+		{"2001:db8::ffff:ffff:0:3", false},
+		{"2001:db8:0:1::1", true},
+		{"192.0.2.1", true},
+		{"192.0.2.2", true},
+		{"192.0.2.1", false},
+	} {
+		k := key{client: netip.MustParseAddr(test.addr).As16()}
+		if _, _, ok := all.enter(&k, &Bounds{FlowsPerAddress: 1}, 1); ok != test.ok {
+			t.Errorf("a flow of %s: %t, want %t", test.addr, ok, test.ok)
+		}
 	}
 }
 

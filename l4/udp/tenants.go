@@ -14,9 +14,19 @@ type tenants struct {
 	idle queue // those without a flow, which are kept for their rate
 }
 
+// tenantKey is an address of IPv4, or the /64 of one of IPv6, all addresses of
+// which are one client's as for connections (l4.ClientOf).
 type tenantKey struct {
 	addr  [16]byte
 	scope uint32
+}
+
+func tenantOf(k *key) tenantKey {
+	tk := tenantKey{k.client, k.scope}
+	if mapped := [12]byte{10: 0xff, 11: 0xff}; [12]byte(k.client[:]) != mapped {
+		clear(tk.addr[8:])
+	}
+	return tk
 }
 
 // tenant is a client address. The flow rate is a token bucket: it is empty at
@@ -38,7 +48,7 @@ func (t *tenants) enter(k *key, b *Bounds, now int64) (_ *tenant, reason DropRea
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.tidy(now)
-	tk := tenantKey{k.client, k.scope}
+	tk := tenantOf(k)
 	c := t.all[tk]
 	if c == nil {
 		c = &tenant{key: tk}
