@@ -99,7 +99,7 @@ clean: ## Remove what was built
 
 .PHONY: deps
 deps:
-	@internal/devtools/deps.sh cc nginx nginx-stream haproxy curl wrk openssl dnsmasq
+	@internal/devtools/deps.sh cc nginx nginx-stream haproxy curl wrk openssl dnsmasq dig redis-server redis-cli
 
 .PHONY: bench-deps
 bench-deps:

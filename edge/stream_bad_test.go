@@ -14,7 +14,7 @@ import (
 func counts(t *testing.T, e *testkit.Edge, reason l4.Reason, n uint64) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		got := e.Metrics().StreamTerminations.Load(int(reason))
+		got := e.Metrics().Streams.Ends.Load(int(reason))
 		if got == n {
 			return
 		}
@@ -27,7 +27,7 @@ func counts(t *testing.T, e *testkit.Edge, reason l4.Reason, n uint64) {
 // TestBadHellos sends what is no hello: each is closed, counted, and leaves
 // nothing behind.
 func TestBadHellos(t *testing.T) {
-	e, _ := startStreams(t, streamConfig(t))
+	e := testkit.StartEdge(t, streamConfig(t))
 	hello := "\x16\x03\x01\x00\xf0\x01\x00\x00\xec\x03\x03"
 	for _, tt := range []struct {
 		name, listener, sent string
@@ -42,7 +42,7 @@ func TestBadHellos(t *testing.T) {
 		{"one that never ends", "both", hello, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			before := e.Metrics().StreamTerminations.Load(int(l4.ReasonBadHello))
+			before := e.Metrics().Streams.Ends.Load(int(l4.ReasonBadHello))
 			c := dialAt(t, e.At(tt.listener))
 			if _, err := io.WriteString(c, tt.sent); err != nil {
 				t.Fatal(err)
@@ -57,7 +57,7 @@ func TestBadHellos(t *testing.T) {
 		})
 	}
 	t.Run("without a word", func(t *testing.T) {
-		before := e.Metrics().StreamTerminations.Load(int(l4.ReasonBadHello))
+		before := e.Metrics().Streams.Ends.Load(int(l4.ReasonBadHello))
 		c := dialAt(t, e.At("only"))
 		c.Close()
 		passed(t, e.At("only"), "pass.test") // by now it is gone too
@@ -77,9 +77,9 @@ func TestBadHellos(t *testing.T) {
 // that a drain cuts it when its time is over.
 func TestStreamPinsSnapshot(t *testing.T) {
 	text := streamConfig(t)
-	e, s := startStreams(t, text)
+	e := testkit.StartEdge(t, text)
 	c := dialFrom(t, "127.0.0.9", e.At("plain"))
-	if got := line(t, c); got != "nine tcp" {
+	if got := line(t, c); got != "nine" {
 		t.Fatalf("got %q", got)
 	}
 	old := e.Current()
@@ -93,10 +93,7 @@ func TestStreamPinsSnapshot(t *testing.T) {
 		t.Errorf("the stream ended with the reload: %v", err)
 	}
 	c.Close()
-	s.done()
-	if n := old.Users(); n != 0 {
-		t.Errorf("the old snapshot is held %d times by nobody", n)
-	}
+	eventually(t, "the old snapshot to be held by nobody", func() bool { return old.Users() == 0 })
 
 	// Without its listener a stream goes on until the drain is over.
 	c = dialFrom(t, "127.0.0.9", e.At("plain"))
@@ -107,5 +104,5 @@ func TestStreamPinsSnapshot(t *testing.T) {
 	if _, err := io.ReadAll(c); err != nil {
 		t.Errorf("the stream was not ended in order: %v", err)
 	}
-	s.done()
+	counts(t, e, l4.ReasonDraining, 1)
 }

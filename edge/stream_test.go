@@ -1,9 +1,8 @@
 package edge_test
 
 import (
-	"context"
 	"crypto/tls"
-	"fmt"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -14,98 +13,46 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/internal/testkit"
 	"github.com/bulwark-edge/bulwark/l4"
 )
 
-// teller serves streams by saying which route they have, from where to where, and
-// then giving back what comes.
-type teller struct {
-	mu     sync.Mutex
-	open   int
-	closed sync.Cond
-}
-
-func newTeller() *teller {
-	s := new(teller)
-	s.closed.L = &s.mu
-	return s
-}
-
-func (s *teller) ServeConn(_ context.Context, c *l4.Conn, r *l4.Route, plan *l4.Plan, p config.Protocol, release func()) {
-	s.mu.Lock()
-	s.open++
-	s.mu.Unlock()
-	go func() { // it returns before the stream has ended
-		defer func() {
-			release()
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.open--
-			s.closed.Broadcast()
-		}()
-		defer c.Close()
-		ses := &l4.Session{Info: &c.Info, Protocol: p, Route: r}
-		for _, step := range plan.Session {
-			if step.Hook.Session(ses) {
-				_, _ = io.WriteString(c, "refused\n")
-				return
-			}
-		}
-		host := ""
-		if r.Service != nil {
-			host = " " + r.Service.Entity.Host
-		}
-		_, _ = fmt.Fprintf(c, "%s %s%s\n", r.Entity.Name, p, host)
-		_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
-	}()
-}
-
-func (*teller) ServePackets(ctx context.Context, p *l4.Packets) {
-	var work sync.WaitGroup
-	for _, c := range p.Sockets {
-		work.Go(func() {
-			b := make([]byte, 64)
-			for {
-				_, from, err := c.ReadFromUDPAddrPort(b)
-				if err != nil {
-					return
-				}
-				_, _ = c.WriteToUDPAddrPort([]byte(p.Listener()), from)
-			}
-		})
-	}
-	select {
-	case <-ctx.Done():
-	case <-p.Draining:
-	}
-	for _, c := range p.Sockets {
-		_ = c.SetReadDeadline(time.Unix(1, 0))
-	}
-	work.Wait()
-}
-
-// done waits until no stream is open.
-func (s *teller) done() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.open > 0 {
-		s.closed.Wait()
-	}
-}
-
-// startStreams starts an edge whose streams a teller serves.
-func startStreams(t *testing.T, yaml string) (*testkit.Edge, *teller) {
+// startSayer starts a server that says its name in a line to who connects, and
+// then gives back what comes. It returns its address.
+func startSayer(t testing.TB, name string) string {
 	t.Helper()
-	e := testkit.StartEdge(t, "node: {listeners: []}")
-	s := newTeller()
-	e.SetStreams(s)
-	t.Cleanup(s.done) // once the clients are gone
-	if err := e.Use(yaml); err != nil {
+	return testkit.StartTCP(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, name+"\n")
+		_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+	})
+}
+
+// startPacketSayer starts a server that answers each datagram with its name, a
+// space, and what came. It returns its address.
+func startPacketSayer(t testing.TB, name string) string {
+	t.Helper()
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return e, s
+	var work sync.WaitGroup
+	t.Cleanup(func() {
+		c.Close()
+		work.Wait()
+	})
+	work.Go(func() {
+		b := make([]byte, 64<<10)
+		for {
+			n, from, err := c.ReadFromUDPAddrPort(b)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil {
+				_, _ = c.WriteToUDPAddrPort(append([]byte(name+" "), b[:n]...), from)
+			}
+		}
+	})
+	return c.LocalAddr().String()
 }
 
 func dialAt(t *testing.T, at netip.AddrPort) net.Conn {
@@ -154,27 +101,41 @@ node:
     - {name: flows, address: "127.0.0.1:0", serve: udp}
   limits: {header_timeout: 2s, hello_bytes: 4KiB}
 upstreams:
-  - {name: pool, hash_on: ip, targets: [{target: "127.0.0.1:1"}]}
+  - {name: pool, hash_on: ip, targets: [{target: "$pool"}]}
 services:
   - {name: db, url: "tcp://pool:5432"}
+  - {name: passed, url: "tcp://$passed"}
+  - {name: anyone, url: "tcp://$anyone"}
+  - {name: nine, url: "tcp://$nine"}
+  - {name: seven, url: "tcp://$seven"}
+  - {name: flows, url: "udp://$flows"}
   - {name: off, url: "tcp://h:1", enabled: false}
-  - {name: web, url: "http://%s"}
+  - {name: web, url: "$web"}
 routes:
-  - {name: passed, protocols: [tls_passthrough], snis: [pass.test, "*.pass.test"], service: db}
+  - {name: passed, protocols: [tls_passthrough], snis: [pass.test, "*.pass.test"], service: passed}
   - {name: ended, protocols: [tls], snis: [end.test, pass.test], service: db}
   - {name: disabled, protocols: [tls], snis: [off.test], service: off}
-  - {name: anyone, protocols: [tls], sources: [{ip: 127.0.0.0/8}], service: db}
-  - {name: nine, protocols: [tcp], sources: [{ip: 127.0.0.9}]}
-  - {name: seven, protocols: [tcp], sources: [{ip: 127.0.0.7}, {ip: 127.0.0.6}]}
+  - {name: anyone, protocols: [tls], sources: [{ip: 127.0.0.0/8}], service: anyone}
+  - {name: nine, protocols: [tcp], sources: [{ip: 127.0.0.9}], service: nine}
+  - {name: seven, protocols: [tcp], sources: [{ip: 127.0.0.7}, {ip: 127.0.0.6}], service: seven}
+  - {name: nowhere, protocols: [tcp], sources: [{ip: 127.0.0.5}]}
+  - {name: flows, protocols: [udp], sources: [{ip: 127.0.0.0/8}], service: flows}
   - {name: http, paths: [/], service: web}
 plugins:
   - {name: ip-restriction, route: seven, config: {deny: [127.0.0.6]}, protocols: [tcp]}
 `
 
-func streamConfig(t *testing.T) string {
+// streamConfig starts the servers of streamsOf and returns it with their
+// addresses.
+func streamConfig(t testing.TB) string {
+	t.Helper()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "origin") }))
 	t.Cleanup(origin.Close)
-	return fmt.Sprintf(streamsOf, strings.TrimPrefix(origin.URL, "http://"))
+	words := []string{"$web", origin.URL, "$flows", startPacketSayer(t, "flows")}
+	for _, name := range []string{"pool", "passed", "anyone", "nine", "seven"} {
+		words = append(words, "$"+name, startSayer(t, name))
+	}
+	return strings.NewReplacer(words...).Replace(streamsOf)
 }
 
 // passed checks that what comes to a stream's server is the hello itself.
@@ -182,14 +143,15 @@ func passed(t *testing.T, at netip.AddrPort, name string) {
 	t.Helper()
 	raw := dialAt(t, at)
 	c := tls.Client(raw, &tls.Config{ServerName: name, InsecureSkipVerify: true})
-	// The teller's line is no TLS: the first bytes are "passed".
-	if err := c.Handshake(); err == nil || !strings.Contains(err.Error(), "does not look like a TLS handshake") {
-		t.Errorf("%s: the handshake ended with %v", name, err)
+	// The server's line is no TLS, and reaches the client as it is.
+	var record tls.RecordHeaderError
+	if err := c.Handshake(); !errors.As(err, &record) || string(record.RecordHeader[:]) != "passe" {
+		t.Errorf("%s: the handshake ended with %v, %q", name, err, record.RecordHeader)
 	}
 }
 
 func TestStreamsBesideHTTPS(t *testing.T) {
-	e, _ := startStreams(t, streamConfig(t))
+	e := testkit.StartEdge(t, streamConfig(t))
 	both := e.At("both")
 	for _, name := range []string{"pass.test", "PASS.test", "a.pass.test"} {
 		passed(t, both, name)
@@ -202,7 +164,7 @@ func TestStreamsBesideHTTPS(t *testing.T) {
 	if p := c.ConnectionState().NegotiatedProtocol; p != "" {
 		t.Errorf("the stream negotiated %q", p)
 	}
-	if got := line(t, c); got != "ended tls pool" {
+	if got := line(t, c); got != "pool" {
 		t.Errorf("got %q", got)
 	}
 	if _, err := io.WriteString(c, "ping\n"); err != nil || line(t, c) != "ping" {
@@ -234,13 +196,13 @@ func TestStreamsBesideHTTPS(t *testing.T) {
 }
 
 func TestStreamsOverTLSOnly(t *testing.T) {
-	e, _ := startStreams(t, streamConfig(t))
+	e := testkit.StartEdge(t, streamConfig(t))
 	passed(t, e.At("only"), "pass.test")
 	c, err := overTLS(t, e.At("only"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := line(t, c); got != "anyone tls pool" {
+	if got := line(t, c); got != "anyone" {
 		t.Errorf("got %q", got)
 	}
 	c.Close()
@@ -259,14 +221,15 @@ func TestStreamsOverTLSOnly(t *testing.T) {
 }
 
 func TestStreamsByAddress(t *testing.T) {
-	e, _ := startStreams(t, streamConfig(t))
+	e := testkit.StartEdge(t, streamConfig(t))
 	for _, tt := range []struct{ listener, from, want string }{
-		{"plain", "127.0.0.9", "nine tcp"},
-		{"plain", "127.0.0.7", "seven tcp"},
-		{"plain", "127.0.0.6", "refused"},
+		{"plain", "127.0.0.9", "nine"},
+		{"plain", "127.0.0.7", "seven"},
+		{"plain", "127.0.0.6", "EOF"},
+		{"plain", "127.0.0.5", "EOF"},
 		{"plain", "127.0.0.1", "EOF"},
 		{"guarded", "127.0.0.9", "EOF"},
-		{"guarded", "127.0.0.7", "seven tcp"},
+		{"guarded", "127.0.0.7", "seven"},
 	} {
 		c := dialFrom(t, tt.from, e.At(tt.listener))
 		if got := line(t, c); got != tt.want {
@@ -274,6 +237,9 @@ func TestStreamsByAddress(t *testing.T) {
 		}
 		c.Close()
 	}
+	counts(t, e, l4.ReasonRefused, 1)
+	counts(t, e, l4.ReasonNoEndpoint, 1)
+	counts(t, e, l4.ReasonNoRoute, 1)
 	c, err := net.Dial("udp", e.At("flows").String())
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +250,7 @@ func TestStreamsByAddress(t *testing.T) {
 	if _, err := io.WriteString(c, "x"); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := c.Read(b); err != nil || string(b[:n]) != "flows" {
+	if n, err := c.Read(b); err != nil || string(b[:n]) != "flows x" {
 		t.Errorf("answered %q, %v", b[:n], err)
 	}
 }

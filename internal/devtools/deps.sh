@@ -11,6 +11,9 @@ package_of() {
 	nginx | haproxy | curl | wrk | openssl) echo "$1" ;;
 	nginx-stream) echo libnginx-mod-stream ;; # a module, no command
 	dnsmasq) echo dnsmasq-base ;; # the program alone, without the service
+	dig) echo bind9-dnsutils ;;
+	redis-server) echo redis-server ;;
+	redis-cli) echo redis-tools ;;
 	*)
 		echo "deps.sh: no package is known for the command \"$1\"; add it to internal/devtools/deps.sh" >&2
 		exit 1

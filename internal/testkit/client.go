@@ -36,17 +36,13 @@ type client struct {
 
 // dial opens the next connection.
 func (c *client) dial() error {
-	listener := "http"
-	if c.script.has("tls") || c.script.has("sni") {
-		listener = "https"
-	}
-	nc, err := net.Dial("tcp", c.edge.At(listener).String())
+	nc, err := net.Dial("tcp", c.edge.At(c.script.listener()).String())
 	if err != nil {
 		return err
 	}
 	c.tcp = nc.(*net.TCPConn)
 	c.conn = nc
-	if listener == "https" {
+	if c.script.speaksTLS() {
 		c.conn = tls.Client(nc, &tls.Config{InsecureSkipVerify: true, ServerName: c.script.options["sni"]})
 	}
 	local := nc.LocalAddr().(*net.TCPAddr).Port
@@ -85,7 +81,7 @@ func (c *client) do(s *step, expected string) (string, error) {
 // read reads what comes until it is what is expected or cannot become so.
 func (c *client) read(s *step, expected string) string {
 	var got []byte
-	text := func() string { return normalize(render(canonical(got)), c.ports...) }
+	text := func() string { return normalize(render(c.script.shown(got)), c.ports...) }
 	asked := false // our end is half closed
 	before := 0    // bytes that had come by then
 	limit := time.Now().Add(c.patience)

@@ -29,17 +29,17 @@ type Dnsmasq struct {
 // of its command line; the test's end stops it.
 func StartDnsmasq(t testing.TB, hosts string, options ...string) *Dnsmasq {
 	t.Helper()
-	d := &Dnsmasq{Addr: lastingPort(t), t: t, hosts: filepath.Join(t.TempDir(), "hosts")}
+	d := &Dnsmasq{Addr: LastingAddr(t), t: t, hosts: filepath.Join(t.TempDir(), "hosts")}
 	d.write(hosts)
 	t.Cleanup(d.Stop)
 	d.Start(options...)
 	return d
 }
 
-// lastingPort returns an address that is free for UDP and TCP, and stays so while
+// LastingAddr returns an address that is free for UDP and TCP, and stays so while
 // nobody listens there: its port is below those that systems give to
 // connections, from 16000 or 32768 on.
-func lastingPort(t testing.TB) string {
+func LastingAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(6000)))

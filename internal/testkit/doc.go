@@ -7,20 +7,22 @@
 // readable story; its sections are:
 //
 //	config.yaml   the declarative file; $UPSTREAM is the upstream's host:port.
-//	              The listeners http and https, on free ports, are added.
+//	              The listeners http and https, on free ports, are added,
+//	              unless it has listeners of its own.
 //	client        what the client sends
 //	reply         what it gets: all of it, up to here
 //	connect       (empty) the client goes on, on a new connection
 //	answer        what the upstream answers to a request; the first one to the
 //	              first request and so on, the last one to all further ones
 //	upstream      what has arrived at the upstream; empty: nothing may have
-//	log           a line for each exchange: status, reason, statuses of the
-//	              upstream, source
+//	log           a line for each exchange or stream: status, reason, statuses of
+//	              the upstream, source
 //
 // The comment in front of the first section says what the script shows. A line
 // "options: a, b" in it sets options: no-split (only whole), tls and sni=NAME
 // (the client speaks TLS), upstream-tls, refuse (nothing listens at $UPSTREAM),
-// two (the upstream has a second address, $SECOND).
+// two (the upstream has a second address, $SECOND), listener=NAME (of a stream:
+// the client connects to this listener).
 //
 // Each line of client, reply, answer and upstream is a line on the wire, ended
 // by CRLF. A backslash at its end means that no line end follows, and \r \n \t
@@ -38,6 +40,9 @@
 //	         Without it the edge left it open, and the client half-closed.
 //	upstream <next connection>: what follows came on another connection.
 //	         <cut>: the request's content is incomplete.
+//
+// The upstream of a stream sends its answer once something has come, and what it
+// gets is shown as it is; without an answer it sends everything back.
 //
 // In reply and upstream chunked content is shown as one chunk, since the borders
 // of chunks are not kept.

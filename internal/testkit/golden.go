@@ -124,7 +124,7 @@ func newGolden(t *testing.T, s *script) *golden {
 		}
 		cfg = &tls.Config{Certificates: []tls.Certificate{*cert}}
 	}
-	up, err := startUpstream(s.answers, cfg)
+	up, err := startUpstream(s.answers, s.isStream(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,11 @@ func newGolden(t *testing.T, s *script) *golden {
 		t.Fatal(err)
 	}
 	g.ports = []string{port, "<upstream-port>"}
-	for _, l := range []string{"http", "https"} {
+	listeners := []string{"http", "https"}
+	if s.isStream() {
+		listeners = []string{s.listener()}
+	}
+	for _, l := range listeners {
 		g.ports = append(g.ports, strconv.Itoa(int(g.edge.Port(l))), "<port>")
 	}
 	return g
@@ -327,6 +331,7 @@ func summary(t reporter, line string) string {
 	}
 	var e struct {
 		Response       struct{ Status int }
+		Session        struct{ Status int } // of a stream
 		Reason         string
 		UpstreamStatus string `json:"upstream_status"`
 		Source         string
@@ -340,5 +345,5 @@ func summary(t reporter, line string) string {
 		}
 		return s
 	}
-	return fmt.Sprintf("%d %s %s %s", e.Response.Status, dash(e.Reason), dash(e.UpstreamStatus), dash(e.Source))
+	return fmt.Sprintf("%d %s %s %s", e.Response.Status+e.Session.Status, dash(e.Reason), dash(e.UpstreamStatus), dash(e.Source))
 }

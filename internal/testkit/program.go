@@ -48,6 +48,16 @@ func StartNginxConf(t testing.TB, servers, addr string) {
 	startProgram(t, "nginx", addr, "-e", "stderr", "-p", dir, "-c", path)
 }
 
+// StartRedis starts redis on a free port, which it returns; the test's end stops
+// it. It keeps nothing.
+func StartRedis(t testing.TB) (addr string) {
+	t.Helper()
+	addr = FreeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	startProgram(t, "redis-server", addr, "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	return addr
+}
+
 // startProgram starts a server of Debian's and waits until it accepts at addr;
 // the test's end stops it.
 func startProgram(t testing.TB, name, addr string, args ...string) {

@@ -52,7 +52,7 @@ func parseScript(src []byte) (*script, error) {
 		if list, ok := strings.CutPrefix(strings.TrimSpace(line), "options:"); ok {
 			for o := range strings.SplitSeq(list, ",") {
 				name, value, _ := strings.Cut(strings.TrimSpace(o), "=")
-				if !slices.Contains([]string{"no-split", "tls", "sni", "upstream-tls", "refuse", "two"}, name) {
+				if !slices.Contains([]string{"no-split", "tls", "sni", "upstream-tls", "refuse", "two", optionListener}, name) {
 					return nil, fmt.Errorf("reading options: unknown option %q", name)
 				}
 				s.options[name] = value

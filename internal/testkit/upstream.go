@@ -27,6 +27,7 @@ type upstreamServer struct {
 	second  net.Listener // the same port of 127.0.0.2; nil: there is none
 	tls     *tls.Config  // nil: plaintext
 	answers [][]part
+	stream  bool // what comes is not read as requests
 	work    sync.WaitGroup
 
 	mu     sync.Mutex
@@ -52,13 +53,17 @@ type upstreamConn struct {
 	captured []byte
 }
 
-func startUpstream(answers [][]part, cfg *tls.Config) (*upstreamServer, error) {
+func startUpstream(answers [][]part, stream bool, cfg *tls.Config) (*upstreamServer, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	u := &upstreamServer{ln: ln, tls: cfg, answers: answers, conns: make(map[*upstreamConn]bool), split: whole()}
-	if len(answers) == 0 {
+	u := &upstreamServer{ln: ln, tls: cfg, answers: answers, stream: stream, conns: make(map[*upstreamConn]bool), split: whole()}
+	switch {
+	case len(answers) > 0:
+	case stream:
+		u.answers = [][]part{{{action: actEcho}}}
+	default:
 		u.answers = [][]part{{{bytes: []byte(defaultAnswer), breaks: breaks([]byte(defaultAnswer))}}}
 	}
 	u.work.Go(func() { u.accept(u.ln) })
@@ -133,8 +138,12 @@ func (u *upstreamServer) accept(ln net.Listener) {
 			nc.Close()
 			continue
 		}
+		serve := c.serve
+		if u.stream {
+			serve = c.serveStream
+		}
 		u.work.Go(func() {
-			c.serve()
+			serve()
 			nc.Close()
 			u.mu.Lock()
 			delete(u.conns, c)
@@ -197,6 +206,7 @@ func (c *upstreamConn) cut(head bool) {
 	c.note([]byte(cutMark))
 }
 
+// serve reads requests and answers them.
 func (c *upstreamConn) serve() {
 	for {
 		head, ok := c.head()

@@ -22,7 +22,7 @@ func TestCatalog(t *testing.T) {
 			t.Errorf("kind %d has the name %q, which is empty or taken", i, kind.Name)
 		}
 		seen[kind.Name] = true
-		if kind.Scopes == 0 || kind.Speaks&plugins.HTTP == 0 || kind.Schema == nil {
+		if kind.Scopes == 0 || kind.Speaks&(plugins.HTTP|plugins.Stream) == 0 || kind.Schema == nil {
 			t.Errorf("%s: scopes %b, protocols %b", kind.Name, kind.Scopes, kind.Speaks)
 		}
 		if s, ok := all.Schema(kind.Name); !ok || s != kind.Schema {

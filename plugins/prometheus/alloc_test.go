@@ -5,7 +5,9 @@ package prometheus_test
 import (
 	"testing"
 
+	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/internal/testkit"
+	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/plugins/prometheus"
 )
@@ -16,6 +18,18 @@ func TestAllocations(t *testing.T) {
 	rig.Consumer = consumer(1, "ann")
 	if n := rig.Extra(t, nil, "GET", "/", func(*l7.Exchange) {}); n > 0 {
 		t.Errorf("%v allocations more than without the plugin", n)
+	}
+}
+
+// TestStreamAllocations counts what a stream costs.
+func TestStreamAllocations(t *testing.T) {
+	p := newPlugin(t, prometheus.Config{StatusCodeMetrics: true, LatencyMetrics: true, BandwidthMetrics: true, PerConsumer: true}, newEnv())
+	s := &l4.Session{
+		Route:    &l4.Route{Entity: &config.Route{Name: "mail", Protocols: []config.Protocol{config.TCP}}, Service: &l4.Service{Entity: &config.Service{Name: "mail"}}},
+		Received: 10, Sent: 20, Started: 1, Connected: 2, Ended: 3,
+	}
+	if n := testing.AllocsPerRun(1000, func() { p.LogSession(s) }); n > 0 {
+		t.Errorf("%v allocations for a stream", n)
 	}
 }
 

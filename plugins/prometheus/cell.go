@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/telemetry"
 )
@@ -12,7 +13,7 @@ import (
 // labels are what the series of a cell have in common.
 type labels struct{ service, route, consumer string }
 
-// cell is what is counted of a route, or of a route and a consumer. Safe for
+// cell is what is counted of a route, of requests or of streams, or of a route and a consumer. Safe for
 // concurrent use.
 type cell struct {
 	labels
@@ -20,10 +21,11 @@ type cell struct {
 	requestBytes, responseBytes telemetry.Counter
 	codes                       atomic.Pointer[[]*codeCount]  // never written to, only replaced
 	latencies                   atomic.Pointer[latencyCounts] // nil until the first one
-	mu                          sync.Mutex                    // held to replace what is above
+	stream                      bool                          // the route is one of streams
+	mu                          sync.Mutex                    // held to replace what can be
 }
 
-// codeCount counts the answers of one status and source.
+// codeCount counts the answers, or the streams, of one status and source.
 type codeCount struct {
 	status  int // 0: others
 	proxied bool
@@ -33,7 +35,7 @@ type codeCount struct {
 // maxCodes bounds the pairs of status and source of a cell.
 const maxCodes = 64
 
-// count counts an answer.
+// count counts an answer, or a stream.
 func (c *cell) count(status int, proxied bool) {
 	if k := c.code(status, proxied); k != nil {
 		k.n.Inc()
@@ -74,21 +76,34 @@ func (c *cell) newCode(status int, proxied bool) *codeCount {
 	return k
 }
 
-// latencyCounts are the histograms of a route.
-type latencyCounts struct{ kong, upstream, request histogram }
+// latencyCounts are the histograms of a route. Of streams, whole is how long they
+// lasted, and there is no upstream.
+type latencyCounts struct{ kong, upstream, whole histogram }
 
 // observe adds an exchange to the histograms.
 func (c *cell) observe(x *l7.Exchange) {
-	h := c.latencies.Load()
-	if h == nil {
-		h = c.newLatencies()
-	}
+	h := c.histograms()
 	request, kong, proxy := x.Latencies()
-	h.request.observe(request, externalBounds)
+	h.whole.observe(request, externalBounds)
 	h.kong.observe(kong, kongBounds)
 	if proxy >= 0 {
 		h.upstream.observe(proxy, externalBounds)
 	}
+}
+
+// observeSession adds a stream to the histograms.
+func (c *cell) observeSession(s *l4.Session) {
+	h := c.histograms()
+	session, kong := s.Latencies()
+	h.whole.observe(session, externalBounds)
+	h.kong.observe(kong, kongBounds)
+}
+
+func (c *cell) histograms() *latencyCounts {
+	if h := c.latencies.Load(); h != nil {
+		return h
+	}
+	return c.newLatencies()
 }
 
 func (c *cell) newLatencies() *latencyCounts {

@@ -48,7 +48,7 @@ func TestConsumersBound(t *testing.T) {
 	routes := []*l7.Route{newRoute(1), newRoute(2)}
 	cell := func(route *l7.Route, n int) *cell {
 		c := &config.Consumer{ID: config.ID{1, byte(n)}, Username: fmt.Sprint("c", n)}
-		return r.cell(cellKey{route.Entity.ID, c.ID}, &l7.Exchange{Route: route, Consumer: c})
+		return r.cell(owner{route.Entity, route.Service.Entity, c})
 	}
 	for n := range 10 {
 		if c := cell(routes[n%2], n); c.consumer != fmt.Sprint("c", n) {

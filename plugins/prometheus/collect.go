@@ -11,7 +11,8 @@ import (
 	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
-// subsystem is the label of that name: there are no streams.
+// subsystem is the label of that name: connections and targets of streams are
+// not told apart from those of HTTP.
 const subsystem = "http"
 
 // workspace is the label of that name: there is one workspace.
@@ -20,10 +21,12 @@ const workspace = "default"
 // The series, under Kong's names and labels.
 var (
 	requestsDesc  = prometheus.NewDesc("kong_http_requests_total", "Answers of a service's routes, by status.", []string{"service", "route", "code", "source", "workspace", "consumer"}, nil)
-	bandwidthDesc = prometheus.NewDesc("kong_bandwidth_bytes", "Bytes of requests (ingress) and responses (egress).", []string{"service", "route", "direction", "workspace", "consumer"}, nil)
+	sessionsDesc  = prometheus.NewDesc("kong_stream_sessions_total", "Streams of a service's routes, by status.", []string{"service", "route", "code", "source", "workspace"}, nil)
+	bandwidthDesc = prometheus.NewDesc("kong_bandwidth_bytes", "Bytes of requests and from clients of streams (ingress), and of responses and to those (egress).", []string{"service", "route", "direction", "workspace", "consumer"}, nil)
 	kongDesc      = latencyDesc("kong_kong_latency_ms", "Milliseconds spent in the gateway before the upstream was asked, or all if it was not.")
 	upstreamDesc  = latencyDesc("kong_upstream_latency_ms", "Milliseconds until the head of the upstream's answer.")
 	requestDesc   = latencyDesc("kong_request_latency_ms", "Milliseconds of the whole exchange.")
+	sessionDesc   = latencyDesc("kong_session_duration_ms", "Milliseconds that streams lasted.")
 
 	healthDesc      = prometheus.NewDesc("kong_upstream_target_health", "1 for the state that an address of a target is in, 0 for the others.", []string{"upstream", "target", "address", "state", "subsystem"}, nil)
 	connectionsDesc = prometheus.NewDesc("kong_nginx_connections_total", "Client connections, by state.", []string{"node_id", "subsystem", "state"}, nil)
@@ -42,7 +45,7 @@ type collector struct{ *registry }
 // Describe sends every description.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		requestsDesc, bandwidthDesc, kongDesc, upstreamDesc, requestDesc,
+		requestsDesc, sessionsDesc, bandwidthDesc, kongDesc, upstreamDesc, requestDesc, sessionDesc,
 		healthDesc, connectionsDesc, totalDesc, datastoreDesc, nodeDesc,
 	} {
 		ch <- d
@@ -102,7 +105,11 @@ func (c *cell) sendCounts(ch chan<- prometheus.Metric) {
 			if k.proxied {
 				source = "service"
 			}
-			ch <- prometheus.MustNewConstMetric(requestsDesc, prometheus.CounterValue, float64(k.n.Load()), c.service, c.route, code, source, workspace, c.consumer)
+			desc, values := requestsDesc, []string{c.service, c.route, code, source, workspace, c.consumer}
+			if c.stream {
+				desc, values = sessionsDesc, values[:5] // streams have no consumers
+			}
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(k.n.Load()), values...)
 		}
 	}
 	if n := c.requestBytes.Load(); n > 0 {
@@ -115,7 +122,11 @@ func (c *cell) sendCounts(ch chan<- prometheus.Metric) {
 
 func (c *cell) sendLatencies(ch chan<- prometheus.Metric, h *latencyCounts) {
 	ch <- h.kong.metric(kongDesc, kongBounds, c.service, c.route, workspace)
-	ch <- h.request.metric(requestDesc, externalBounds, c.service, c.route, workspace)
+	whole := requestDesc
+	if c.stream {
+		whole = sessionDesc
+	}
+	ch <- h.whole.metric(whole, externalBounds, c.service, c.route, workspace)
 	if h.upstream.used() {
 		ch <- h.upstream.metric(upstreamDesc, externalBounds, c.service, c.route, workspace)
 	}

@@ -4,12 +4,14 @@ import (
 	"io"
 
 	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/plugins"
 )
 
 var (
 	_ l7.LogHook       = (*Plugin)(nil)
+	_ l4.LogHook       = (*Plugin)(nil)
 	_ plugins.Follower = (*Plugin)(nil)
 	_ io.Closer        = (*Plugin)(nil)
 )
@@ -39,19 +41,19 @@ func (p *Plugin) Log(x *l7.Exchange) {
 	if x.Route == nil || x.Route.Service == nil {
 		return
 	}
-	key := cellKey{route: x.Route.Entity.ID}
+	of := owner{x.Route.Entity, x.Route.Service.Entity, nil}
 	if p.cfg.LatencyMetrics {
-		if c := p.registry.cell(key, x); c != nil {
+		if c := p.registry.cell(of); c != nil {
 			c.observe(x)
 		}
 	}
 	if !p.cfg.StatusCodeMetrics && !p.cfg.BandwidthMetrics {
 		return
 	}
-	if p.cfg.PerConsumer && x.Consumer != nil {
-		key.consumer = x.Consumer.ID
+	if p.cfg.PerConsumer {
+		of.consumer = x.Consumer
 	}
-	c := p.registry.cell(key, x)
+	c := p.registry.cell(of)
 	if c == nil {
 		return
 	}
@@ -61,6 +63,27 @@ func (p *Plugin) Log(x *l7.Exchange) {
 	if p.cfg.BandwidthMetrics {
 		c.requestBytes.Add(uint64(int64(x.Req.HeadSize) + max(x.Req.ContentLength, 0)))
 		c.responseBytes.Add(uint64(x.Sent))
+	}
+}
+
+// LogSession counts the stream.
+func (p *Plugin) LogSession(s *l4.Session) {
+	if s.Route == nil || s.Route.Service == nil {
+		return
+	}
+	c := p.registry.cell(owner{s.Route.Entity, s.Route.Service.Entity, nil})
+	if c == nil {
+		return
+	}
+	if p.cfg.LatencyMetrics {
+		c.observeSession(s)
+	}
+	if p.cfg.StatusCodeMetrics {
+		c.count(s.Status(), s.Proxied())
+	}
+	if p.cfg.BandwidthMetrics {
+		c.requestBytes.Add(uint64(s.Received))
+		c.responseBytes.Add(uint64(s.Sent))
 	}
 }
 

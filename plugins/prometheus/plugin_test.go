@@ -3,6 +3,7 @@ package prometheus_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -238,6 +239,70 @@ func TestBandwidth(t *testing.T) {
 	if got := r.series(t, `^kong_bandwidth_bytes.*ingress`); len(got) != 1 || !regexp.MustCompile(`route="shop",service="shop",workspace="default"} [1-9][0-9]+$`).MatchString(got[0]) {
 		t.Errorf("ingress %q", got)
 	}
+}
+
+// TestStreams: streams have series of their own once they have ended, and share
+// those of bytes and of the time in the gateway with requests.
+func TestStreams(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "12345") }))
+	t.Cleanup(origin.Close)
+	text := `
+node:
+  status: "127.0.0.1:0"
+  listeners:
+    - {name: http, address: "127.0.0.1:0", serve: http}
+    - {name: tcp, address: "127.0.0.1:0", serve: tcp}
+    - {name: lost, address: "127.0.0.1:0", serve: tcp}
+plugins: [{name: prometheus, protocols: [http, tcp], config: {status_code_metrics: true, latency_metrics: true, bandwidth_metrics: true}}]
+upstreams: [{name: empty}]
+services:
+  - {name: web, url: "` + origin.URL + `", routes: [{name: web, paths: [/]}]}
+  - {name: raw, url: "` + strings.Replace(origin.URL, "http", "tcp", 1) + `", routes: [{name: raw, protocols: [tcp], sources: [{ip: 127.0.0.1}]}]}
+  - {name: lost, url: "tcp://empty", routes: [{name: lost, protocols: [tcp], sources: [{ip: 127.0.0.2}]}]}
+`
+	r := &rig{Edge: testkit.StartEdge(t, text), origin: origin.URL}
+	r.get(t, "/")
+	const request = "GET / HTTP/1.0\r\n\r\n"
+	var received int
+	for range 2 {
+		received += len(stream(t, "127.0.0.1", r.At("tcp").String(), request))
+	}
+	if got := stream(t, "127.0.0.2", r.At("lost").String(), ""); got != "" {
+		t.Errorf("a service without targets sent %q", got)
+	}
+	r.want(t, `^kong_(stream|http|session_duration_ms_count)`,
+		`kong_http_requests_total{code="200",consumer="",route="web",service="web",source="service",workspace="default"} 1`,
+		`kong_session_duration_ms_count{route="lost",service="lost",workspace="default"} 1`,
+		`kong_session_duration_ms_count{route="raw",service="raw",workspace="default"} 2`,
+		`kong_stream_sessions_total{code="200",route="raw",service="raw",source="service",workspace="default"} 2`,
+		`kong_stream_sessions_total{code="503",route="lost",service="lost",source="kong",workspace="default"} 1`,
+	)
+	r.want(t, `^kong_(bandwidth.*raw|kong_latency_ms_count)`,
+		fmt.Sprintf(`kong_bandwidth_bytes{consumer="",direction="egress",route="raw",service="raw",workspace="default"} %d`, received),
+		fmt.Sprintf(`kong_bandwidth_bytes{consumer="",direction="ingress",route="raw",service="raw",workspace="default"} %d`, 2*len(request)),
+		`kong_kong_latency_ms_count{route="lost",service="lost",workspace="default"} 1`,
+		`kong_kong_latency_ms_count{route="raw",service="raw",workspace="default"} 2`,
+		`kong_kong_latency_ms_count{route="web",service="web",workspace="default"} 1`,
+	)
+
+	// A route that turns from streams to requests counts anew.
+	text = strings.Replace(text, `{name: raw, protocols: [tcp], sources: [{ip: 127.0.0.1}]}`, `{name: raw, paths: [/raw]}`, 1)
+	r.use(t, strings.Replace(text, "tcp://127", "http://127", 1))
+	r.want(t, `^kong_stream.*raw`)
+}
+
+// stream sends text from an address and returns what comes until the end.
+func stream(t *testing.T, from, to, text string) string {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, text) // who is refused is closed before
+	b, _ := io.ReadAll(c)
+	return string(b)
 }
 
 // TestReload: counters go on over reloads, those of a route that is gone or has

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/bulwark-edge/bulwark/config"
-	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
@@ -25,6 +24,7 @@ var otherConsumer = config.ID{0: 0xff}
 type cellKey struct {
 	route    config.ID
 	consumer config.ID // zero: all, or those who are not told apart
+	stream   bool      // the route is one of streams
 }
 
 // registry holds what the instances of a process count. It outlives reloads.
@@ -96,22 +96,38 @@ func (r *registry) add(cfg *Config, n int) {
 	}
 }
 
-// cell returns where an exchange with a service is counted, or nil if its route
-// or consumer is gone.
-func (r *registry) cell(key cellKey, x *l7.Exchange) *cell {
+// owner is whom an exchange or a stream is counted for.
+type owner struct {
+	route    *config.Route
+	service  *config.Service
+	consumer *config.Consumer // nil: consumers are not told apart
+}
+
+func (o *owner) key() cellKey {
+	key := cellKey{route: o.route.ID, stream: o.route.Stream()}
+	if o.consumer != nil {
+		key.consumer = o.consumer.ID
+	}
+	return key
+}
+
+// cell returns where an exchange or a stream with a service is counted, or nil if
+// its route or consumer is gone.
+func (r *registry) cell(o owner) *cell {
+	key := o.key()
 	if c := (*r.ready.Load())[key]; c != nil {
 		return c
 	}
-	return r.find(key, x)
+	return r.find(key, &o)
 }
 
 // find is cell for what ready does not have.
-func (r *registry) find(key cellKey, x *l7.Exchange) *cell {
+func (r *registry) find(key cellKey, o *owner) *cell {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.all[key]
 	if c == nil {
-		if c = r.grow(key, x); c == nil {
+		if c = r.grow(key, o); c == nil {
 			return nil
 		}
 	}
@@ -125,21 +141,21 @@ func (r *registry) find(key cellKey, x *l7.Exchange) *cell {
 }
 
 // grow adds the cell of a key.
-func (r *registry) grow(key cellKey, x *l7.Exchange) *cell {
+func (r *registry) grow(key cellKey, o *owner) *cell {
 	if r.cfg != nil && !known(r.cfg, key) {
-		return nil // an exchange of a configuration that is gone
+		return nil // it is of a configuration that is gone
 	}
-	c := &cell{labels: labelsOf(x.Route.Entity, x.Route.Service.Entity)}
+	c := &cell{labels: labelsOf(o.route, o.service), stream: key.stream}
 	if !key.consumer.IsZero() {
 		if r.consumers >= r.most {
-			shared := cellKey{key.route, otherConsumer}
+			shared := cellKey{key.route, otherConsumer, key.stream}
 			if old := r.all[shared]; old != nil {
 				return old
 			}
 			key, c.consumer = shared, other
 		} else {
 			r.consumers++
-			c.consumer = nameOf(x.Consumer)
+			c.consumer = nameOf(o.consumer)
 		}
 	}
 	r.all[key] = c
@@ -171,7 +187,7 @@ func (r *registry) follow(cfg *config.Config) {
 // known reports whether cfg serves the route and has the consumer of a key.
 func known(cfg *config.Config, key cellKey) bool {
 	route, ok := cfg.Routes.Get(key.route)
-	if !ok {
+	if !ok || route.Stream() != key.stream {
 		return false
 	}
 	service, ok := cfg.Services.Get(route.Service.ID)

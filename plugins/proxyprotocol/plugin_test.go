@@ -19,6 +19,8 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
+func TestGolden(t *testing.T) { testkit.RunScripts(t, "testdata/*.txtar") }
+
 func header(t *testing.T, cfg proxyprotocol.Config, protocol config.Protocol, client, local string, tls *l4.TLS) []byte {
 	t.Helper()
 	built, err := proxyprotocol.New(cfg, plugins.Env{})
