@@ -104,7 +104,9 @@ func (w *mixed) text() string {
 }
 
 // numbered returns an id.
-func numbered(kind, n int) string { return fmt.Sprintf("00000000-0000-4000-8000-0000000%02d%03d", kind, n) }
+func numbered(kind, n int) string {
+	return fmt.Sprintf("00000000-0000-4000-8000-0000000%02d%03d", kind, n)
+}
 
 // TestAdoptStreamsRandom is TestAdoptRandom for streams.
 func TestAdoptStreamsRandom(t *testing.T) {

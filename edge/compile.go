@@ -278,7 +278,7 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 			s.tls = tlsConfig
 		}
 		s.stream = c.streamSite(l, streamTLS, g)
-		s.stream.pipeline.Plan, s.stream.pipeline.Release = s.stream.plan, s.Release
+		s.stream.pipeline.Plan, s.stream.pipeline.Release = s.stream.plan, s.snapshot.releaseAside
 		return s, nil
 	}
 	var err error

@@ -32,7 +32,7 @@ func (e *Edge) ServePackets(ctx context.Context, p *l4.Packets) {
 // else HTTP, within TLS where the listener has that.
 func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
 	s := e.acquire(c.Listener).(*site)
-	why, refused := telemetry.RefusedPlugin, s.guard.refuses(&c.Info)
+	why, refused := telemetry.RefusedPlugin, s.refuses(&c.Info)
 	if s.serve == config.ServeUDP || c.Raw() && s.serve != config.ServeTCP { // a reload has given the listener's name away
 		why, refused = telemetry.RefusedDraining, true
 	}
@@ -52,6 +52,20 @@ func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
 		return
 	}
 	e.http.ServeConn(c)
+}
+
+// refuses reports whether a plugin of the listener refuses a connection. When one
+// panics the hold of s is given back, which nobody else can do any more.
+func (s *site) refuses(info *l4.Info) (refused bool) {
+	judged := false
+	defer func() {
+		if !judged {
+			s.Release()
+		}
+	}()
+	refused = s.guard.refuses(info)
+	judged = true
+	return refused
 }
 
 // serveStream serves c as a stream, and takes it and the hold of s over. It

@@ -138,8 +138,8 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 	s.edge = e
 	s.users.Store(1)
 	s.retire = func() {
+		defer e.retiring.Done()
 		s.close(e.env.Log)
-		e.retiring.Done()
 	}
 	s.hold()
 	e.names.configure(node)

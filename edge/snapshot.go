@@ -2,6 +2,7 @@ package edge
 
 import (
 	"crypto/tls"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/bulwark-edge/bulwark/config"
@@ -71,6 +72,23 @@ func (s *Snapshot) release() {
 	if s.users.Add(-1) == 0 {
 		s.retire()
 	}
+}
+
+// releaseAside is release for the loops of streams, which must not wait: what is
+// closed with the snapshot, such as logs, is closed by another goroutine.
+func (s *Snapshot) releaseAside() {
+	if s.users.Add(-1) > 0 {
+		return
+	}
+	s.edge.retiring.Go(func() {
+		defer func() {
+			if v := recover(); v != nil {
+				s.edge.env.Metrics.Panics.Inc()
+				s.edge.env.Log.Error("recovering from a panic in the end of a snapshot", "panic", v, "stack", string(debug.Stack()))
+			}
+		}()
+		s.retire()
+	})
 }
 
 // acquire takes a use of the snapshot unless it is already retired.

@@ -63,6 +63,12 @@ func (c *Conn) Attach() error {
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cut {
+		s.Close()
+		return ErrDraining
+	}
 	c.Conn, c.sock = s, s
 	return nil
 }
@@ -154,15 +160,15 @@ func (c *Conn) told() {
 // goroutine may call it, any number of times.
 func (c *Conn) Cut() {
 	c.mu.Lock()
-	end, again := c.end, c.cut
+	end, again, s := c.end, c.cut, c.sock
 	c.cut = true
 	c.mu.Unlock()
 	switch {
 	case again:
 	case end != nil:
 		end()
-	case c.sock != nil:
-		_ = c.sock.Close()
+	case s != nil:
+		_ = s.Close()
 	}
 }
 

@@ -197,3 +197,50 @@ func TestDrainActive(t *testing.T) {
 		t.Error("the connection does not know that it is to end")
 	}
 }
+
+// TestRawConn takes a connection by its descriptor through its lives: attached,
+// cut before that, and closed without either.
+func TestRawConn(t *testing.T) {
+	raw := func() (*Conn, *net.TCPConn) {
+		c, client := accepted(t)
+		fd, err := c.Detach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return NewRawConn(fd, c.Info), client
+	}
+	c, client := raw()
+	if !c.Raw() {
+		t.Error("it is attached already")
+	}
+	if err := c.Attach(); err != nil || c.Raw() {
+		t.Fatalf("attaching: %v", err)
+	}
+	if _, err := io.WriteString(c, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 5)
+	if _, err := io.ReadFull(client, p); err != nil || string(p) != "hello" {
+		t.Errorf("the client read %q, %v", p, err)
+	}
+	c.Close()
+
+	c, client = raw()
+	c.Cut()
+	if err := c.Attach(); !errors.Is(err, ErrDraining) {
+		t.Errorf("attaching what was cut: %v", err)
+	}
+	told := 0
+	c.OnClose(func(*Conn) { told++ })
+	c.Close()
+	c.Close()
+	if _, err := client.Read(p); err == nil || told != 1 {
+		t.Errorf("read ended with %v, the close was told %d times", err, told)
+	}
+
+	c, client = raw()
+	c.Close()
+	if _, err := client.Read(p); err != io.EOF {
+		t.Errorf("read of what was closed ended with %v", err)
+	}
+}

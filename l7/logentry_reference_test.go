@@ -214,6 +214,7 @@ func refQuery(b []byte, query string) []byte {
 	n := 0
 	for arg := range strings.SplitSeq(query, "&") {
 		name, value, hasValue := strings.Cut(arg, "=")
+		name = strings.Map(func(r rune) rune { return r }, unescapeQuery(name)) // U+FFFD for what is not UTF-8
 		if name == "" || n == maxLogArgs || refRepeatsArg(seen[:n], name) {
 			continue
 		}
@@ -222,7 +223,7 @@ func refQuery(b []byte, query string) []byte {
 		}
 		seen[n] = name
 		n++
-		b = append(refJSON(b, unescapeQuery(name)), ':')
+		b = append(refJSON(b, name), ':')
 		if hasValue {
 			b = refJSON(b, unescapeQuery(value))
 		} else {

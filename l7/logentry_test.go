@@ -124,6 +124,23 @@ func TestLogEntry(t *testing.T) {
 	}
 }
 
+// TestLogQueryNamesOnce writes the name of an argument in several ways: the entry
+// must not have it twice, since readers differ about which one counts.
+func TestLogQueryNamesOnce(t *testing.T) {
+	for query, want := range map[string]string{
+		"a=1&%61=2":          `{"a":"1"}`,
+		"%61=1&a=2&b":        `{"a":"1","b":true}`,
+		"a+b=1&a%20b=2":      `{"a b":"1"}`,
+		"%ff=1&%fe=2&%fe%ff": "{\"\ufffd\":\"1\",\"\ufffd\ufffd\":true}",
+		"%41=1&a=2":          `{"A":"1","a":"2"}`,
+		"a%=1&a%25=2&a%2=3":  `{"a%":"1","a%2":"3"}`,
+	} {
+		if got := string(appendLogQuery(nil, query)); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+}
+
 func TestLogEntryOfOurOwnAnswer(t *testing.T) {
 	f := newFixture(t, nil)
 	x, _ := request(t, "GET", "/elsewhere")

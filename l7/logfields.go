@@ -3,6 +3,7 @@ package l7
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // appendLogHeader appends the fields as an object with lower-case names;
@@ -108,7 +109,8 @@ func equalFold(a, b string) bool { return len(a) == len(b) && strings.EqualFold(
 const maxLogArgs = 100
 
 // appendLogQuery appends the decoded query arguments; a name without "=" is
-// true and a repeated name keeps its first value.
+// true and a repeated name keeps its first value, whichever way it is written:
+// readers of the log must not differ about which one counts.
 func appendLogQuery(b []byte, query string) []byte {
 	if query == "" {
 		return append(b, "{}"...)
@@ -122,7 +124,10 @@ func appendLogArgs(b []byte, query string) []byte {
 	n := 0
 	for arg := range strings.SplitSeq(query, "&") {
 		name, value, hasValue := strings.Cut(arg, "=")
-		if name == "" || n == maxLogArgs || repeatsArg(seen[:n], name) {
+		if name == "" || n == maxLogArgs {
+			continue
+		}
+		if name = logArgName(name); repeatsArg(seen[:n], name) {
 			continue
 		}
 		if n > 0 {
@@ -130,7 +135,7 @@ func appendLogArgs(b []byte, query string) []byte {
 		}
 		seen[n] = name
 		n++
-		b = append(appendJSON(b, unescapeQuery(name)), ':')
+		b = append(appendJSON(b, name), ':')
 		if hasValue {
 			b = appendJSON(b, unescapeQuery(value))
 		} else {
@@ -138,6 +143,15 @@ func appendLogArgs(b []byte, query string) []byte {
 		}
 	}
 	return append(b, '}')
+}
+
+// logArgName returns an argument's name as the entry has it.
+func logArgName(raw string) string {
+	name := unescapeQuery(raw)
+	if utf8.ValidString(name) {
+		return name
+	}
+	return string([]rune(name)) // what is not UTF-8 is U+FFFD in JSON
 }
 
 func repeatsArg(seen []string, name string) bool {

@@ -29,24 +29,32 @@ func TestShare(t *testing.T) {
 	}{
 		{"no bound", Limits{}, []string{"192.0.2.1", "192.0.2.1", "192.0.2.1"}, []telemetry.Refusal{0, 0, 0}, ""},
 		{
-			"for each client", Limits{ConnectionsPerAddress: 1},
+			"for each client",
+			Limits{ConnectionsPerAddress: 1},
 			[]string{"192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"},
-			[]telemetry.Refusal{0, telemetry.RefusedPerAddress, 0, 0, telemetry.RefusedPerAddress, 0}, "",
+			[]telemetry.Refusal{0, telemetry.RefusedPerAddress, 0, 0, telemetry.RefusedPerAddress, 0},
+			"",
 		},
 		{
-			"for each network", Limits{ConnectionsPerNetwork: 2},
+			"for each network",
+			Limits{ConnectionsPerNetwork: 2},
 			[]string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.3.1", "2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:1::1"},
-			[]telemetry.Refusal{0, 0, telemetry.RefusedPerNetwork, 0, 0, 0, telemetry.RefusedPerNetwork, 0}, "",
+			[]telemetry.Refusal{0, 0, telemetry.RefusedPerNetwork, 0, 0, 0, telemetry.RefusedPerNetwork, 0},
+			"",
 		},
 		{
-			"rate", Limits{NewConnectionsPerSecond: 2},
+			"rate",
+			Limits{NewConnectionsPerSecond: 2},
 			[]string{"192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1"},
-			[]telemetry.Refusal{0, 0, telemetry.RefusedRate, 0, telemetry.RefusedRate}, "",
+			[]telemetry.Refusal{0, 0, telemetry.RefusedRate, 0, telemetry.RefusedRate},
+			"",
 		},
 		{
-			"rate with a ban", Limits{NewConnectionsPerSecond: 1, BanTime: time.Hour},
+			"rate with a ban",
+			Limits{NewConnectionsPerSecond: 1, BanTime: time.Hour},
 			[]string{"192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"},
-			[]telemetry.Refusal{0, telemetry.RefusedRate, telemetry.RefusedBanned, 0}, "192.0.2.1",
+			[]telemetry.Refusal{0, telemetry.RefusedRate, telemetry.RefusedBanned, 0},
+			"192.0.2.1",
 		},
 	}
 	for _, tt := range tests {

@@ -270,11 +270,17 @@ func TestSpliceFollowsFlow(t *testing.T) {
 	for range 3 {
 		go func() { _, _ = k.client.Write(make([]byte, 32<<20)) }()
 		await(t, "the way is full", k.isStalled)
-		if bulk, lent, _ := state(); !bulk || lent != 1 {
-			t.Errorf("while bulk is stalled: bulk %v, %d pipes lent, want 1", bulk, lent)
+		// The way may be full before there was enough for it to count as bulk.
+		spliced := false
+		for range 32 {
+			bulk, lent, _ := state()
+			spliced = spliced || bulk && lent == 1
+			if _, err := io.CopyN(io.Discard, k.upstream, 1<<20); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if _, err := io.CopyN(io.Discard, k.upstream, 32<<20); err != nil {
-			t.Fatal(err)
+		if !spliced {
+			t.Error("32 MiB were not spliced at any look")
 		}
 		await(t, "the pipe is given back", func() bool { _, lent, _ := state(); return lent == 0 })
 		for i := range 2 * calmMoves {

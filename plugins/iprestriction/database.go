@@ -2,6 +2,7 @@ package iprestriction
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -35,10 +36,40 @@ func parseList(content []byte) (*bart.Lite, error) {
 	return t, nil
 }
 
-// databases are files in MaxMind's format.
-var databases = datafile.Format[*maxminddb.Reader]{Name: "address database", Parse: func(content []byte) (*maxminddb.Reader, error) {
-	return maxminddb.OpenBytes(content)
-}}
+// countryFiles and asnFiles are files in MaxMind's format that tell the one or the
+// other. One that does not would refuse nobody that deny_countries or deny_asns
+// name, and is an error.
+var (
+	countryFiles = datafile.Format[*maxminddb.Reader]{Name: "country database", Parse: parser[string]("country", "iso_code")}
+	asnFiles     = datafile.Format[*maxminddb.Reader]{Name: "ASN database", Parse: parser[uint32]("autonomous_system_number")}
+)
+
+// probed is how many networks of a database are looked at for what it is to tell.
+const probed = 100_000
+
+var errTellsNothing = errors.New("it does not tell what it is used for")
+
+// parser reads a database in which some of the first networks have a value at
+// path.
+func parser[T comparable](path ...any) func([]byte) (*maxminddb.Reader, error) {
+	return func(content []byte) (*maxminddb.Reader, error) {
+		r, err := maxminddb.OpenBytes(content)
+		if err != nil {
+			return nil, err
+		}
+		left := probed
+		for network := range r.Networks() {
+			var value, none T
+			if err := network.DecodePath(&value, path...); err == nil && value != none {
+				return r, nil // an error is a record of another make, of which there may be some
+			}
+			if left--; left == 0 {
+				break
+			}
+		}
+		return nil, fmt.Errorf("%w: %v", errTellsNothing, path)
+	}
+}
 
 // database is a database, or none.
 type database struct {

@@ -124,6 +124,8 @@ func TestLists(t *testing.T) {
 }
 
 func TestBadFiles(t *testing.T) {
+	asns := database(t, map[string]mmdbtype.Map{"192.0.2.0/24": {"autonomous_system_number": mmdbtype.Uint32(64496)}})
+	flat := database(t, map[string]mmdbtype.Map{"192.0.2.0/24": {"country": mmdbtype.String("DE")}})
 	tests := []struct {
 		name string
 		cfg  iprestriction.Config
@@ -131,7 +133,10 @@ func TestBadFiles(t *testing.T) {
 	}{
 		{"no list", iprestriction.Config{AllowFiles: []string{"/none/at/all"}}, "no such file"},
 		{"a line that is no address", iprestriction.Config{DenyFiles: []string{list(t, "192.0.2.1\nexample.com\n")}}, `line 2: "example.com"`},
-		{"a database that is none", iprestriction.Config{DenyCountries: []string{"DE"}, CountryDatabase: list(t, "GeoIP")}, "address database"},
+		{"a database that is none", iprestriction.Config{DenyCountries: []string{"DE"}, CountryDatabase: list(t, "GeoIP")}, "country database"},
+		{"a database of something else", iprestriction.Config{DenyCountries: []string{"DE"}, CountryDatabase: asns}, "does not tell"},
+		{"a database of another make", iprestriction.Config{DenyCountries: []string{"DE"}, CountryDatabase: flat}, "does not tell"},
+		{"a database of nothing", iprestriction.Config{DenyASNs: []int{64496}, ASNDatabase: database(t, nil)}, "does not tell"},
 		{"the second one", iprestriction.Config{Allow: []schema.Prefix{schema.PrefixOf(netip.MustParsePrefix("::/0"))}, DenyASNs: []int{1}, ASNDatabase: "/none"}, "no such file"},
 	}
 	for _, tt := range tests {

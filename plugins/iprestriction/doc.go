@@ -12,7 +12,8 @@
 // databases are read when the configuration is; one that is replaced later is
 // read anew within seconds, and one that is then broken or gone leaves what was
 // read before in force. An address that a database does not know is of no
-// country: it is not allowed by one, and not denied by one.
+// country: it is not allowed by one, and not denied by one. A database that tells
+// no country, or no autonomous system, of its first 100,000 networks is an error.
 //
 // The address is the client's: whom a trusted peer or a PROXY header names, or
 // else the peer of the connection. Among the plugins of a listener the instance

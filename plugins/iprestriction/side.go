@@ -60,7 +60,7 @@ func (s *side) build(env plugins.Env, addresses []schema.Prefix, files, countrie
 		for _, c := range countries {
 			s.countries[c] = true
 		}
-		if s.country.File, err = datafile.Open(env, databases, cfg.CountryDatabase); err != nil {
+		if s.country.File, err = datafile.Open(env, countryFiles, cfg.CountryDatabase); err != nil {
 			return err
 		}
 	}
@@ -69,7 +69,7 @@ func (s *side) build(env plugins.Env, addresses []schema.Prefix, files, countrie
 		for _, n := range asns {
 			s.asns[n] = true
 		}
-		if s.asn.File, err = datafile.Open(env, databases, cfg.ASNDatabase); err != nil {
+		if s.asn.File, err = datafile.Open(env, asnFiles, cfg.ASNDatabase); err != nil {
 			return err
 		}
 	}

@@ -53,7 +53,9 @@ func TestHeader(t *testing.T) {
 		{"datagrams", proxyprotocol.Config{Version: "2"}, config.UDP, "[fe80::7%lo]:4711", "[2001:db8::1]:53", nil, "2 UDPv6 [fe80::7]:4711 [2001:db8::1]:53"},
 		{"datagrams know no version 1", proxyprotocol.Config{Version: "1"}, config.UDP, "192.0.2.7:4711", "192.0.2.1:53", nil, "2 UDPv4 192.0.2.7:4711 192.0.2.1:53"},
 		{
-			"extensions", proxyprotocol.Config{Version: "2", TLVs: all}, config.TLS, "192.0.2.7:4711", "192.0.2.1:993", over,
+			"extensions",
+			proxyprotocol.Config{Version: "2", TLVs: all},
+			config.TLS, "192.0.2.7:4711", "192.0.2.1:993", over,
 			"2 TCPv4 192.0.2.7:4711 192.0.2.1:993 02=mail.test 01=imap 20=\x01\x00\x00\x00\x01\x21\x00\x07TLSv1.3\x23\x00\x16TLS_AES_128_GCM_SHA256",
 		},
 		{"extensions of which nothing is known", proxyprotocol.Config{Version: "2", TLVs: all}, config.TCP, "192.0.2.7:4711", "192.0.2.1:25", nil, "2 TCPv4 192.0.2.7:4711 192.0.2.1:25"},
