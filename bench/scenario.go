@@ -27,8 +27,8 @@ type scenario struct {
 	stream string // What is done over TCP, in place of HTTP: a mode of bench tcp, or streamRest.
 	bare   string // Asked of Bulwark as its own peer, in place of the others; "": there is none.
 	tls    bool
-	logs   bool
-	conns  int // Connections of the load; of idle scenarios, what there are unless told, 0: DefaultIdle.
+	logs   bool // Lines are written: to access logs, or where there is a bare route by its plugins.
+	conns  int  // Connections of the load; of idle scenarios, what there are unless told, 0: DefaultIdle.
 	idle   bool
 	flows  int // Of bench udp, in place of HTTP; 0: it is no scenario of datagrams.
 	size   int // Of its datagrams, in bytes.
@@ -71,7 +71,7 @@ func scenarios() []scenario {
 		},
 		{
 			name: "plugins-5", title: "the same as http1-64 with five plugins, against the bare route",
-			unit: perRequest, path: "/plugins/size/128", bare: "/size/128", conns: 64, bar: &bar{peer: bareName, factor: 1.25},
+			unit: perRequest, path: "/plugins/size/128", bare: "/size/128", conns: 64, logs: true, bar: &bar{peer: bareName, factor: 1.25},
 		},
 		{
 			name: "cache-hit", title: "the same as http1-64 from the cache",
