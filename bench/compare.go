@@ -291,6 +291,10 @@ func (r *run) writeFiles(connections int) error {
 	if err != nil {
 		return fmt.Errorf("reading wrk's script: %w", err)
 	}
+	ca, client, err := newClient()
+	if err != nil {
+		return err
+	}
 	path := func(name string) string { return filepath.Join(r.dir, name) }
 	r.script = path("report.lua")
 	r.settings = settings{
@@ -300,6 +304,7 @@ func (r *run) writeFiles(connections int) error {
 		Descriptors: connections + 2*upstreamIdle,
 		CertFile:    path("cert.pem"), KeyFile: path("key.pem"), BundleFile: path("bundle.pem"),
 		CertPEM: r.pair.certPEM, KeyPEM: r.pair.keyPEM,
+		ClientCAFile: path("client-ca.pem"), ClientCAPEM: ca.certPEM, ClientFile: path("client.pem"),
 		Small: strings.Repeat("bulwark origin, ", small/16),
 	}
 	files := map[string]string{
@@ -307,6 +312,9 @@ func (r *run) writeFiles(connections int) error {
 		r.settings.CertFile:   r.pair.certPEM,
 		r.settings.KeyFile:    r.pair.keyPEM,
 		r.settings.BundleFile: r.pair.certPEM + r.pair.keyPEM,
+
+		r.settings.ClientCAFile: ca.certPEM,
+		r.settings.ClientFile:   client.certPEM + client.keyPEM,
 	}
 	for name, text := range files {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {

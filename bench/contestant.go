@@ -128,6 +128,10 @@ type settings struct {
 	CertFile, KeyFile   string
 	BundleFile          string // Both in one.
 	CertPEM, KeyPEM     string
+	Mutual              bool   // Clients must show a certificate of the authority below.
+	ClientCAFile        string // Of it, and of the client, whose key is in the same file as its certificate.
+	ClientCAPEM         string
+	ClientFile          string
 	Small               string // The origin's 128-byte answer.
 }
 

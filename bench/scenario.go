@@ -15,6 +15,7 @@ const (
 	perConnection = "bytes/connection"
 	perRoundTrip  = "CPU us/round trip"
 	perConnect    = "CPU us/connection"
+	perHandshake  = "CPU us/handshake and request"
 	residentAtAll = "MB resident"
 )
 
@@ -27,8 +28,9 @@ type scenario struct {
 	stream string // What is done over TCP, in place of HTTP: a mode of bench tcp, or streamRest.
 	bare   string // Asked of Bulwark as its own peer, in place of the others; "": there is none.
 	tls    bool
-	logs   bool // Lines are written: to access logs, or where there is a bare route by its plugins.
-	conns  int  // Connections of the load; of idle scenarios, what there are unless told, 0: DefaultIdle.
+	shakes string // What connections do that carry one request each over TLS: full, resumed or mutual; "": they stay.
+	logs   bool   // Lines are written: to access logs, or where there is a bare route by its plugins.
+	conns  int    // Connections of the load; of idle scenarios, what there are unless told, 0: DefaultIdle.
 	idle   bool
 	flows  int // Of bench udp, in place of HTTP; 0: it is no scenario of datagrams.
 	size   int // Of its datagrams, in bytes.
@@ -56,6 +58,18 @@ func scenarios() []scenario {
 		{
 			name: "https-64", title: "the same as http1-64 over TLS 1.3",
 			unit: perRequest, path: "/size/128", conns: 64, tls: true, bar: &bar{peer: "nginx", factor: 0.8},
+		},
+		{
+			name: "tls-full", title: "a connection over TLS 1.3 for each request: full handshakes, ECDSA P-256 and X25519, 16 at once",
+			unit: perHandshake, path: "/size/128", conns: 16, tls: true, shakes: shakesFull, bar: &bar{peer: "nginx", factor: 1},
+		},
+		{
+			name: "tls-resumed", title: "the same as tls-full with resumed sessions",
+			unit: perHandshake, path: "/size/128", conns: 16, tls: true, shakes: shakesResumed, bar: &bar{peer: "nginx", factor: 1},
+		},
+		{
+			name: "tls-mutual", title: "the same as tls-full with a client's certificate, which is verified",
+			unit: perHandshake, path: "/size/128", conns: 16, tls: true, shakes: shakesMutual, bar: &bar{peer: "nginx", factor: 1.3},
 		},
 		{
 			name: "logs", title: "the same as http1-64 with access logs on",

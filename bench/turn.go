@@ -31,7 +31,7 @@ func (r *run) compare(ctx context.Context, picked []scenario) (*Report, error) {
 // preflight starts a contestant once, so that a fault shows before the long
 // part, and notes how it was started and what it negotiates.
 func (r *run) preflight(ctx context.Context, p *program, facts *Contestant) (err error) {
-	t, err := r.begin(ctx, p, false)
+	t, err := r.begin(ctx, p, false, false)
 	if err != nil {
 		return err
 	}
@@ -99,13 +99,13 @@ type started struct {
 }
 
 // begin starts a contestant in a folder of its own and waits until it answers.
-func (r *run) begin(ctx context.Context, p *program, logs bool) (*started, error) {
+func (r *run) begin(ctx context.Context, p *program, logs, mutual bool) (*started, error) {
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
 	}
 	s := r.settings
-	s.HTTP, s.HTTPS, s.Logs = ports[0], ports[1], logs
+	s.HTTP, s.HTTPS, s.Logs, s.Mutual = ports[0], ports[1], logs, mutual
 	t, err := r.launch(p, s)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,9 @@ func (t *started) end() error {
 
 // turn measures one contestant once.
 func (r *run) turn(ctx context.Context, sc *scenario, e *entrant) (_ Figures, command string, err error) {
-	begin := func() (*started, error) { return r.begin(ctx, e.program, sc.logs && sc.bare == "") }
+	begin := func() (*started, error) {
+		return r.begin(ctx, e.program, sc.logs && sc.bare == "", sc.shakes == shakesMutual)
+	}
 	if sc.stream != "" {
 		begin = func() (*started, error) { return r.beginStream(ctx, e.program) }
 	}
@@ -170,6 +172,9 @@ func (r *run) turn(ctx context.Context, sc *scenario, e *entrant) (_ Figures, co
 	}
 	if sc.stream != "" {
 		return r.loadStream(ctx, sc, t)
+	}
+	if sc.shakes != "" {
+		return r.loadHandshakes(ctx, sc, t)
 	}
 	return r.load(ctx, sc, e.path, t)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bulwark-edge/bulwark/bench"
+	"github.com/bulwark-edge/bulwark/bench/handshake"
 	"github.com/bulwark-edge/bulwark/bench/load"
 	"github.com/bulwark-edge/bulwark/bench/origin"
 	"github.com/bulwark-edge/bulwark/bench/routes"
@@ -38,7 +39,7 @@ func originCommand() *cobra.Command {
 
 func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure"}
-	cmd.AddCommand(benchHTTPCommand(), benchTCPCommand(), benchTCPOriginCommand(), benchUDPCommand(), benchUDPOriginCommand(), benchCompareCommand(), benchRoutesCommand(), benchScaleCommand())
+	cmd.AddCommand(benchHTTPCommand(), benchTCPCommand(), benchTLSCommand(), benchTCPOriginCommand(), benchUDPCommand(), benchUDPOriginCommand(), benchCompareCommand(), benchRoutesCommand(), benchScaleCommand())
 	return cmd
 }
 
@@ -163,6 +164,33 @@ func benchTCPCommand() *cobra.Command {
 	f.IntVarP(&o.Size, "size", "s", tcp.DefaultSize, "bytes of a message")
 	f.DurationVarP(&o.Duration, "duration", "t", tcp.DefaultDuration, "how long")
 	f.DurationVar(&o.Timeout, "timeout", tcp.DefaultTimeout, "bound of a connect, and of a wait for bytes")
+	f.BoolVar(&o.JSON, "json", false, "print the result as JSON")
+	return cmd
+}
+
+func benchTLSCommand() *cobra.Command {
+	var o handshake.Options
+	cmd := &cobra.Command{
+		Use:   "tls URL",
+		Short: "Load a server with TLS handshakes, each with one request, and report rates and latencies",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := interruptible(cmd.Context())
+			defer cancel()
+			o.URL = args[0]
+			return handshake.Run(ctx, o, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.IntVarP(&o.Connections, "connections", "c", handshake.DefaultConnections, "connections at once")
+	f.DurationVarP(&o.Duration, "duration", "t", handshake.DefaultDuration, "how long")
+	f.DurationVar(&o.Timeout, "timeout", handshake.DefaultTimeout, "bound of a connection, from its connect to its answer")
+	f.BoolVar(&o.Resume, "resume", false, "resume the session of the connection before")
+	f.StringVar(&o.Curve, "curve", handshake.DefaultCurve, "the one key exchange that is offered: "+handshake.Curves())
+	f.BoolVar(&o.TLS12, "tls12", false, "speak TLS 1.2 in place of 1.3")
+	f.StringVar(&o.CAFile, "ca", "", "file of the roots that the server is verified by; none: it is not verified")
+	f.StringVar(&o.CertFile, "cert", "", "file of the certificate that is shown, with its chain")
+	f.StringVar(&o.KeyFile, "key", "", "file of its key")
 	f.BoolVar(&o.JSON, "json", false, "print the result as JSON")
 	return cmd
 }
