@@ -41,16 +41,25 @@ type Healthchecks struct {
 
 // ActiveCheck is a probe that the edge sends.
 type ActiveCheck struct {
-	Type                   string              `json:"type" default:"http" enum:"tcp,http,https,grpc,grpcs" unserved:"grpc,grpcs" doc:"Kind of probe."`
+	Type                   string              `json:"type" default:"http" enum:"tcp,http,https,udp,grpc,grpcs" unserved:"grpc,grpcs" doc:"Kind of probe."`
 	Timeout                schema.Seconds      `json:"timeout" default:"1" min:"0" max:"65535" doc:"Seconds a probe may take from its start to its verdict; 0 means 60."`
 	Concurrency            int                 `json:"concurrency" default:"10" min:"1" max:"2147483648" doc:"Probes of this upstream in flight at once; never more than 256 of all upstreams together."`
 	HTTPPath               string              `json:"http_path" default:"/" check:"path" doc:"Path of an HTTP probe."`
 	HTTPSSNI               string              `json:"https_sni" check:"sni" doc:"Server name of an HTTPS probe; null means the host name of the target."`
 	HTTPSVerifyCertificate bool                `json:"https_verify_certificate" default:"true" doc:"Whether an HTTPS probe verifies the certificate, against the system's authorities and the ca_certificates of the services that use the upstream."`
 	Headers                map[string][]string `json:"headers" keys:"header_name" check:"field_value" doc:"Header fields of an HTTP probe, without those that say how a message is framed."`
+	UDPSend                schema.Hex          `json:"udp_send" omit:"zero" doc:"Payload of the datagram that a UDP probe sends, in hexadecimal digits, which may stand in groups: at most 1232 bytes. A UDP probe needs it. Kong has no such probe."`
+	UDPExpect              schema.Hex          `json:"udp_expect" omit:"zero" doc:"First bytes of the answer that a UDP probe expects, written like udp_send; null means any answer. Answers that begin in another way are as none."`
 	Healthy                ActiveHealthy       `json:"healthy" doc:"When a target becomes healthy."`
 	Unhealthy              ActiveUnhealthy     `json:"unhealthy" doc:"When a target becomes unhealthy."`
 }
+
+// Values of ActiveCheck.Type and PassiveCheck.Type that look at something else
+// than HTTP.
+const (
+	ProbeTCP = "tcp"
+	ProbeUDP = "udp" // of ActiveCheck alone
+)
 
 // ActiveHealthy says when probes make a target healthy.
 type ActiveHealthy struct {

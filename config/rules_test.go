@@ -275,11 +275,25 @@ func TestRules(t *testing.T) {
 		{"health checks by default", "upstreams: [{name: a, healthchecks: {active: {unhealthy: {interval: 0}}, passive: {type: grpc}}}]", nil},
 		{"health check by probes", "upstreams: [{name: a, healthchecks: {active: {type: tcp, timeout: 0.5, headers: {Host: [b], X-A: [c, d]}, healthy: {interval: 0.2, successes: 1}, unhealthy: {interval: 5, tcp_failures: 1, timeouts: 2, http_failures: 3}}}}]", nil},
 		{"health check of grpc", "upstreams: [{name: a, healthchecks: {active: {type: grpc}}}]", []string{
-			"2:53: upstreams[0].healthchecks.active.type: not served by this version of Bulwark (found \"grpc\"; expected tcp or http or https)",
+			"2:53: upstreams[0].healthchecks.active.type: not served by this version of Bulwark (found \"grpc\"; expected tcp or http or https or udp)",
 		}},
 		{"health check with fields that break out", "upstreams: [{name: a, healthchecks: {active: {headers: {'X:': [a], X: [\"a\\r\\nb\"]}}}}]", []string{
 			"2:57: upstreams[0].healthchecks.active.headers[\"X:\"]: bad header name 'X:', allowed characters are A-Z, a-z, 0-9, '_', and '-' (found \"X:\")",
 			"2:72: upstreams[0].healthchecks.active.headers.X[0]: invalid header value \"a\\r\\nb\" (found \"a\\r\\nb\"; expected text without control characters and without space at its ends)",
+		}},
+		{"health check by datagrams", "upstreams: [{name: a, healthchecks: {active: {type: udp, udp_send: 'BE EF 0100', udp_expect: 0100}}}]", nil},
+		{"health check by datagrams without one", "upstreams: [{name: a, healthchecks: {active: {type: udp}}}]", []string{
+			"2:46: upstreams[0].healthchecks.active.udp_send: required field missing (expected the payload that a probe of type udp sends)",
+		}},
+		{"health check by what is no bytes", "upstreams: [{name: a, healthchecks: {active: {type: udp, udp_send: ping, udp_expect: '0 10'}}}]", []string{
+			"2:68: upstreams[0].healthchecks.active.udp_send: expected bytes in hexadecimal digits (found \"ping\"; expected pairs of digits such as \"0d0a\" or \"0d 0a\")",
+			"2:86: upstreams[0].healthchecks.active.udp_expect: expected bytes in hexadecimal digits (found \"0 10\"; expected pairs of digits such as \"0d0a\" or \"0d 0a\")",
+		}},
+		{"health check with more than a datagram has", "upstreams: [{name: a, healthchecks: {active: {type: udp, udp_send: '" + strings.Repeat("00", 1233) + "'}}}]", []string{
+			"2:68: upstreams[0].healthchecks.active.udp_send: length must be at most 1232 bytes (found \"" + strings.Repeat("0", 60) + "\"...)",
+		}},
+		{"health check with datagrams of another type", "upstreams: [{name: a, healthchecks: {active: {type: tcp, udp_send: '00'}}}]", []string{
+			"2:68: upstreams[0].healthchecks.active.udp_send: is of no use to a probe of type tcp (found \"00\"; expected the type udp beside it)",
 		}},
 		{"health check with framing", "upstreams: [{name: a, healthchecks: {active: {headers: {content-Length: ['5']}}}}]", []string{
 			"2:73: upstreams[0].healthchecks.active.headers.content-Length: a probe has no content and closes its connection (found a list; expected a field other than Connection, Content-Length, Transfer-Encoding, Upgrade and Expect)",

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,8 +57,28 @@ func (t *Target) Validate(*schema.Report) {
 	t.Target, t.host, t.port = h.String(), h.Name, h.Port
 }
 
-// Validate checks that the header fields of a probe leave its framing alone.
+// maxProbePayload bounds what a UDP probe sends and expects, in bytes: what
+// passes every link without being cut, as the least MTU of IPv6 is 1280 (RFC 8200
+// section 5) and its headers and that of UDP take 48.
+const maxProbePayload = 1232
+
+// Validate checks that a UDP probe has something to send and no other has, and
+// that the header fields of a probe leave its framing alone.
 func (c *ActiveCheck) Validate(r *schema.Report) {
+	if c.Type == ProbeUDP && c.UDPSend == "" && !r.Bad("udp_send") && !r.Bad("type") {
+		r.Expect(schema.ReasonRequired, "the payload that a probe of type udp sends", "udp_send")
+	}
+	for _, f := range [...]struct {
+		name  string
+		bytes schema.Hex
+	}{{"udp_send", c.UDPSend}, {"udp_expect", c.UDPExpect}} {
+		switch {
+		case c.Type != ProbeUDP && f.bytes != "" && !r.Bad("type"):
+			r.Expect("is of no use to a probe of type "+c.Type, "the type udp beside it", f.name)
+		case len(f.bytes) > maxProbePayload:
+			r.Fail(fmt.Sprintf("length must be at most %d bytes", maxProbePayload), f.name)
+		}
+	}
 	for name := range c.Headers {
 		switch strings.ToLower(name) {
 		case "connection", "content-length", "transfer-encoding", "upgrade", "expect":

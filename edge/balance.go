@@ -58,7 +58,7 @@ func checks(h *config.Healthchecks) upstream.Checks {
 			Timeouts:     active.Unhealthy.Timeouts,
 			Healthy:      upstream.NewStatusSet(active.Healthy.HTTPStatuses),
 			Unhealthy:    upstream.NewStatusSet(active.Unhealthy.HTTPStatuses),
-			AnyStatus:    active.Type == typeTCP,
+			AnyStatus:    active.Type == config.ProbeTCP || active.Type == config.ProbeUDP,
 		},
 		Passive: upstream.CheckRules{
 			Successes:    passive.Healthy.Successes,
@@ -67,16 +67,13 @@ func checks(h *config.Healthchecks) upstream.Checks {
 			Timeouts:     passive.Unhealthy.Timeouts,
 			Healthy:      upstream.NewStatusSet(passive.Healthy.HTTPStatuses),
 			Unhealthy:    upstream.NewStatusSet(passive.Unhealthy.HTTPStatuses),
-			AnyStatus:    passive.Type == typeTCP,
+			AnyStatus:    passive.Type == config.ProbeTCP,
 		},
 		On: active.Healthy.Interval > 0 || active.Unhealthy.Interval > 0 ||
 			passive.Unhealthy.HTTPFailures > 0 || passive.Unhealthy.TCPFailures > 0 || passive.Unhealthy.Timeouts > 0,
 		Threshold: h.Threshold,
 	}
 }
-
-// typeTCP is the type of checks that look at connections only.
-const typeTCP = "tcp"
 
 // hashPolicy compiles what an upstream's consistent hashing goes by, or nil.
 func hashPolicy(e *config.Upstream) *l7.HashPolicy {

@@ -66,11 +66,13 @@ func (c *compiler) checkSpec(g *group) (health.Spec, error) {
 	active := &g.entity.Healthchecks.Active
 	probe := &health.Probe{
 		Timeout: cmp.Or(active.Timeout.Duration(), defaultProbeTimeout),
-		HTTP:    active.Type != typeTCP,
+		Kind:    probeKind(active.Type),
 		Path:    active.HTTPPath,
 		Host:    g.entity.HostHeader,
 		Headers: active.Headers,
 		Agent:   c.env.Product,
+		Payload: []byte(active.UDPSend),
+		Answer:  []byte(active.UDPExpect),
 	}
 	text, err := json.Marshal(active)
 	if err != nil {
@@ -104,6 +106,17 @@ func (c *compiler) checkSpec(g *group) (health.Spec, error) {
 		Probe:       probe,
 		Balancer:    g.balancer,
 	}, nil
+}
+
+// probeKind compiles the type of an active check.
+func probeKind(name string) health.Kind {
+	switch name {
+	case config.ProbeTCP:
+		return health.TCP
+	case config.ProbeUDP:
+		return health.UDP
+	}
+	return health.HTTP // be it over TLS
 }
 
 // authorities returns the certificates that the services which use an upstream

@@ -15,7 +15,7 @@ type CheckRules struct {
 	Timeouts     int
 	Healthy      StatusSet // a status in neither set is ignored, but 0 is a failure: the answer was none
 	Unhealthy    StatusSet
-	AnyStatus    bool // any answer is a success, whatever its status (type tcp)
+	AnyStatus    bool // any answer is a success, whatever its status (types tcp and udp)
 }
 
 // Checks say how endpoints are found to be healthy or not.

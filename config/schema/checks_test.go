@@ -170,6 +170,25 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
+func TestHex(t *testing.T) {
+	for in, want := range map[string]string{
+		"00": "\x00", "0D0a": "\r\n", " be ef  0100 ": "\xbe\xef\x01\x00", "\tff\n": "\xff",
+		"": "", " ": "", "0": "", "0 0": "", "0x00": "", "ping": "", "00 0": "", "00-00": "",
+	} {
+		var h Hex
+		err := h.UnmarshalText([]byte(in))
+		if (err == nil) != (want != "") || string(h) != want {
+			t.Errorf("%q became %q, %v", in, string(h), err)
+		}
+		if text, _ := h.MarshalText(); err == nil {
+			var again Hex
+			if err := again.UnmarshalText(text); err != nil || again != h {
+				t.Errorf("%q is written as %q, which becomes %q, %v", in, text, string(again), err)
+			}
+		}
+	}
+}
+
 func TestSecretIsNeverPrinted(t *testing.T) {
 	s := NewSecret("hunter2")
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {

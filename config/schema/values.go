@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -200,6 +201,37 @@ func (p *Prefix) UnmarshalText(text []byte) error {
 // Describe implements Text.
 func (Prefix) Describe() Description {
 	return Description{Kind: "string", Format: "ip-or-cidr", Example: "10.0.0.0/8"}
+}
+
+// Hex is bytes, written as pairs of hexadecimal digits between which there may
+// be spaces. The value holds the bytes themselves.
+type Hex string
+
+var _ Text = (*Hex)(nil)
+
+// MarshalText returns the digits, in lower case and without spaces.
+func (h Hex) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, []byte(h)), nil }
+
+// UnmarshalText parses the digits.
+func (h *Hex) UnmarshalText(text []byte) error {
+	var b []byte
+	for _, group := range strings.Fields(string(text)) {
+		var err error
+		if b, err = hex.AppendDecode(b, []byte(group)); err != nil {
+			b = nil
+			break
+		}
+	}
+	if len(b) == 0 {
+		return &Problem{Reason: "expected bytes in hexadecimal digits", Expected: `pairs of digits such as "0d0a" or "0d 0a"`}
+	}
+	*h = Hex(b)
+	return nil
+}
+
+// Describe implements Text.
+func (Hex) Describe() Description {
+	return Description{Kind: "string", Format: "hex", Example: "0d 0a", Literal: true}
 }
 
 // Pattern is a regular expression in RE2 syntax. The zero value has none.

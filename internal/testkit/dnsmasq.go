@@ -114,11 +114,25 @@ func (d *Dnsmasq) Use(hosts string) {
 	}
 }
 
+// Freeze lets dnsmasq do nothing until Thaw: questions wait for it unanswered.
+func (d *Dnsmasq) Freeze() { d.signal(syscall.SIGSTOP) }
+
+// Thaw ends a Freeze.
+func (d *Dnsmasq) Thaw() { d.signal(syscall.SIGCONT) }
+
+func (d *Dnsmasq) signal(s syscall.Signal) {
+	d.t.Helper()
+	if err := d.cmd.Process.Signal(s); err != nil {
+		d.t.Fatalf("sending %v to dnsmasq: %v", s, err)
+	}
+}
+
 // Stop stops dnsmasq if it runs.
 func (d *Dnsmasq) Stop() {
 	if d.cmd == nil {
 		return
 	}
+	_ = d.cmd.Process.Signal(syscall.SIGCONT) // else a frozen one would not end
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	_ = d.cmd.Wait() // the signal is its exit status
 	d.cmd = nil

@@ -67,6 +67,36 @@ func startRaw(t *testing.T, answer string) netip.AddrPort {
 	})
 }
 
+// startUDP starts a server that sends answers to each datagram that says ping,
+// and nothing to others.
+func startUDP(t *testing.T, answers ...string) netip.AddrPort {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var work sync.WaitGroup
+	work.Go(func() {
+		b := make([]byte, 64)
+		for {
+			n, from, err := c.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			for _, a := range answers {
+				if string(b[:n]) == "ping" {
+					_, _ = c.WriteTo([]byte(a), from)
+				}
+			}
+		}
+	})
+	t.Cleanup(func() {
+		c.Close()
+		work.Wait()
+	})
+	return c.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
 // eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()

@@ -51,8 +51,11 @@ func closedPort(t *testing.T) netip.AddrPort {
 }
 
 func plainProbe() *Probe {
-	return &Probe{Timeout: patience, HTTP: true, Path: "/", Agent: "bulwark/test"}
+	return &Probe{Timeout: patience, Path: "/", Agent: "bulwark/test"}
 }
+
+// ping makes a probe one of UDP.
+func ping(p *Probe) { p.Kind, p.Payload, p.Answer = UDP, []byte("ping"), []byte("pong") }
 
 func TestProbeOutcomes(t *testing.T) {
 	tests := []struct {
@@ -83,8 +86,16 @@ func TestProbeOutcomes(t *testing.T) {
 				}
 			})
 		}, func(p *Probe) { p.Timeout = soon }, upstream.Outcome{Kind: upstream.OutcomeTimeout}, "deadline"},
-		{"tcp", func(t *testing.T) netip.AddrPort { return startRaw(t, "") }, func(p *Probe) { p.HTTP = false }, upstream.Outcome{Kind: upstream.OutcomeStatus}, ""},
-		{"tcp refuses", closedPort, func(p *Probe) { p.HTTP = false }, upstream.Outcome{Kind: upstream.OutcomeConnect}, "connection refused"},
+		{"tcp", func(t *testing.T) netip.AddrPort { return startRaw(t, "") }, func(p *Probe) { p.Kind = TCP }, upstream.Outcome{Kind: upstream.OutcomeStatus}, ""},
+		{"tcp refuses", closedPort, func(p *Probe) { p.Kind = TCP }, upstream.Outcome{Kind: upstream.OutcomeConnect}, "connection refused"},
+		{"udp", func(t *testing.T) netip.AddrPort { return startUDP(t, "pong") }, ping, upstream.Outcome{Kind: upstream.OutcomeStatus}, ""},
+		{"udp, another answer first", func(t *testing.T) netip.AddrPort { return startUDP(t, "p", "", "pONG", "pong and more") }, ping, upstream.Outcome{Kind: upstream.OutcomeStatus}, ""},
+		{"udp, any answer", func(t *testing.T) netip.AddrPort { return startUDP(t, "x") }, func(p *Probe) { ping(p); p.Answer = nil }, upstream.Outcome{Kind: upstream.OutcomeStatus}, ""},
+		{"udp, any answer, without content", func(t *testing.T) netip.AddrPort { return startUDP(t, "") }, func(p *Probe) { ping(p); p.Answer = nil }, upstream.Outcome{Kind: upstream.OutcomeStatus}, ""},
+		{"udp, another answer", func(t *testing.T) netip.AddrPort { return startUDP(t, "pONG") }, func(p *Probe) { ping(p); p.Timeout = soon }, upstream.Outcome{Kind: upstream.OutcomeTimeout}, "deadline"},
+		{"udp, a flood of other answers", func(t *testing.T) netip.AddrPort { return startUDP(t, strings.Split(strings.Repeat("x", 100), "")...) }, ping, upstream.Outcome{Kind: upstream.OutcomeTimeout}, "none of 16 answers"},
+		{"udp, silence", func(t *testing.T) netip.AddrPort { return startUDP(t) }, func(p *Probe) { ping(p); p.Timeout = soon }, upstream.Outcome{Kind: upstream.OutcomeTimeout}, "deadline"},
+		{"udp refuses", closedPort, ping, upstream.Outcome{Kind: upstream.OutcomeConnect}, "connection refused"},
 		{"no tls", func(t *testing.T) netip.AddrPort { return startRaw(t, "") }, func(p *Probe) { p.TLS, p.Timeout = new(tls.Config), soon }, upstream.Outcome{Kind: upstream.OutcomeTimeout}, "deadline"},
 	}
 	for _, tt := range tests {
