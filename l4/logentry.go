@@ -42,8 +42,8 @@ func (s *Session) Latencies() (session, kong time.Duration) {
 }
 
 // AppendLogEntry appends the stream as one JSON object in the shape of Kong's
-// log serializer for streams, beside it `protocol`, and `reason`, our code of
-// why it ended. It is valid within a Log hook.
+// log serializer for streams, beside it `protocol`, `reason`, our code of why it
+// ended, and `tries_left_out`, the number of tries that are not listed. It is valid within a Log hook.
 func (s *Session) AppendLogEntry(b []byte) []byte {
 	b = append(b, `{"session":{`...)
 	b = s.appendTLS(b)
@@ -64,6 +64,9 @@ func (s *Session) AppendLogEntry(b []byte) []byte {
 		b = s.Tries[i].appendLog(b)
 	}
 	b = append(b, ']')
+	if s.LeftOut > 0 {
+		b = strconv.AppendInt(append(b, `,"tries_left_out":`...), int64(s.LeftOut), 10)
+	}
 	if s.Route != nil {
 		b = append(append(b, `,"route":`...), s.Route.LogJSON()...)
 		if s.Route.Service != nil {

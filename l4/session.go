@@ -15,7 +15,8 @@ type Session struct {
 	Protocol config.Protocol // tcp, tls, tls_passthrough or udp
 	Route    *Route
 	Endpoint *upstream.Endpoint // the one of the last try; nil: none was picked
-	Tries    []Try
+	Tries    []Try              // the first ones and the last one, see AddTry
+	LeftOut  int                // tries between those, which are not kept
 
 	// Preamble goes to the upstream before anything of the client's, such as a
 	// PROXY header. UpstreamHook sets it anew for each try.
@@ -44,6 +45,21 @@ type Try struct {
 	Started int64         // sock.Now
 	Latency time.Duration // until it was connected or had failed
 	Reason  Reason        // why it failed; ReasonNone: it is the one that serves
+}
+
+// maxTries bounds the tries that are kept and logged of a session, whose service
+// may want thousands.
+const maxTries = 32
+
+// AddTry notes a try that begins. Beyond maxTries each takes the place of the
+// last one.
+func (s *Session) AddTry(t Try) {
+	if len(s.Tries) < maxTries {
+		s.Tries = append(s.Tries, t)
+		return
+	}
+	s.Tries[maxTries-1] = t
+	s.LeftOut++
 }
 
 // A plugin implements the hooks it needs. Hooks may run on a loop that serves

@@ -93,11 +93,8 @@ func (st *stream) connect(ctx context.Context) (conn *upstream.Conn, again bool,
 			return nil, false, l4.ReasonDraining
 		}
 	}
-	if reason := st.chosen(st.service.Balancer.PickNow(st.choose())); reason != l4.ReasonNone {
+	if reason := st.pick(); reason != l4.ReasonNone {
 		return nil, false, reason
-	}
-	if !st.Endpoint.BeginDial() {
-		return nil, st.missed(l4.ReasonOverLimit, true), l4.ReasonNone
 	}
 	// A PROXY header goes before the handshake with the upstream.
 	conn, err := st.Endpoint.Pool(st.service.Identity, st.service.Host).DialAfter(ctx, st.Preamble, st.service.ConnectTimeout)

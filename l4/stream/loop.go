@@ -70,12 +70,8 @@ func (st *stream) try() {
 		st.wait(known)
 		return
 	}
-	if reason := st.chosen(st.service.Balancer.PickNow(st.choose())); reason != l4.ReasonNone {
+	if reason := st.pick(); reason != l4.ReasonNone {
 		st.fail(reason)
-		return
-	}
-	if !st.Endpoint.BeginDial() {
-		st.again(l4.ReasonOverLimit, true)
 		return
 	}
 	st.dial = st.loop.Dial(st.Endpoint.Addr, st.service.ConnectTimeout, func(d *relay.Dial, err error) {

@@ -25,6 +25,7 @@ type stream struct {
 	service  *l4.Service
 	plan     *l4.Plan // nil without a route
 	choice   upstream.Choice
+	asked    int // tries so far, without those that found their endpoint at its bound
 	over     bool
 
 	// Of a stream on a loop.
@@ -87,13 +88,29 @@ func (st *stream) admit() l4.Reason {
 	return l4.ReasonNone
 }
 
+// pick picks an endpoint and counts a connection in that is about to be opened to
+// it. Endpoints that others have taken to their bound meanwhile are passed over.
+func (st *stream) pick() l4.Reason {
+	for {
+		if reason := st.chosen(st.service.Balancer.PickNow(st.choose())); reason != l4.ReasonNone {
+			return reason
+		}
+		if st.Endpoint.BeginDial() {
+			return l4.ReasonNone
+		}
+		if !st.passedOver() {
+			return l4.ReasonOverLimit
+		}
+	}
+}
+
 // chosen takes the endpoint of a pick and runs the Upstream hooks.
 func (st *stream) chosen(e *upstream.Endpoint, err error) l4.Reason {
 	if err != nil {
 		return pickReason(err)
 	}
 	st.Endpoint = e
-	st.Tries = append(st.Tries, l4.Try{Addr: e.Addr, Started: sock.Now()})
+	st.AddTry(l4.Try{Addr: e.Addr, Started: sock.Now()})
 	st.Preamble = st.Preamble[:0]
 	for _, h := range st.plan.Upstream {
 		h.Hook.UpstreamSession(&st.Session)
@@ -147,18 +164,17 @@ func (st *stream) reached() {
 // one may be made.
 func (st *stream) missed(reason l4.Reason, ours bool) (again bool) {
 	now := sock.Now()
-	t := &st.Tries[len(st.Tries)-1]
-	t.Latency, t.Reason = time.Duration(now-t.Started), reason
+	latency := st.noteFailure(reason, now)
 	if !ours {
-		o := upstream.Outcome{Kind: upstream.OutcomeConnect, Latency: t.Latency}
+		o := upstream.Outcome{Kind: upstream.OutcomeConnect, Latency: latency}
 		if reason == l4.ReasonUpstreamTimeout {
 			o.Kind = upstream.OutcomeTimeout
 		}
 		st.Endpoint.Report(o, now)
 	}
-	st.Endpoint.End()
-	st.Endpoint = nil
-	if ours || len(st.Tries) >= st.service.Tries {
+	st.leave()
+	st.asked++
+	if ours || st.asked >= st.service.Tries {
 		return false
 	}
 	if !st.service.Balancer.MayRetry(now) {
@@ -167,6 +183,34 @@ func (st *stream) missed(reason l4.Reason, ours bool) (again bool) {
 	}
 	st.server.metrics.UpstreamRetries.Inc()
 	return true
+}
+
+// passedOver notes that the endpoint of the try under way is opening as many
+// connections as it may, and reports whether another one may do. That is no
+// retry, since nobody was asked, as it is none for requests.
+func (st *stream) passedOver() (again bool) {
+	st.noteFailure(l4.ReasonOverLimit, sock.Now())
+	st.leave()
+	if st.LeftOut > 0 {
+		st.asked++ // it is not known any more who was passed over
+	}
+	return st.asked+1 < st.service.Tries && st.service.Balancer.Others(st.tried, noIdle)
+}
+
+// noIdle says that an endpoint has no idle connection for a stream.
+func noIdle(*upstream.Endpoint) bool { return false }
+
+// noteFailure notes how the try under way has failed, and returns how long it took.
+func (st *stream) noteFailure(reason l4.Reason, now int64) time.Duration {
+	t := &st.Tries[len(st.Tries)-1]
+	t.Latency, t.Reason = time.Duration(now-t.Started), reason
+	return t.Latency
+}
+
+// leave lets go of the endpoint.
+func (st *stream) leave() {
+	st.Endpoint.End()
+	st.Endpoint = nil
 }
 
 // fail ends a stream that was not relayed.

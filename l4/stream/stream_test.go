@@ -148,6 +148,12 @@ func echo(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveEcho(t, ln)
+	return ln.Addr().String()
+}
+
+// serveEcho serves what echo serves, to the test's end.
+func serveEcho(t *testing.T, ln net.Listener) {
 	t.Cleanup(func() { ln.Close() })
 	go func() {
 		for {
@@ -161,7 +167,6 @@ func echo(t *testing.T) string {
 			}()
 		}
 	}()
-	return ln.Addr().String()
 }
 
 // deaf returns an address that refuses connections.
