@@ -37,6 +37,7 @@ type Conn struct {
 	err     error
 	fill    func(fd uintptr) bool // c.tryFill, made once
 	noWait  bool                  // Read does not wait
+	ended   bool                  // Read has told the end of the stream
 
 	// Owned by Loop.
 	turn func() (stop bool)

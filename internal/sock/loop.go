@@ -42,7 +42,18 @@ func (c *Conn) takeTurn(fd uintptr) (stop bool) {
 
 // Read reads, and waits for bytes unless it is called within a turn of Loop or
 // after SetNoWait.
-func (c *Conn) Read(p []byte) (int, error) {
+func (c *Conn) Read(p []byte) (n int, err error) {
+	if n, err = c.read(p); err == io.EOF {
+		c.ended = true
+	}
+	return n, err
+}
+
+// Ended reports whether Read has told the end of the stream. TLS that tells an
+// end before that has it from its peer's close_notify. It is for the reader.
+func (c *Conn) Ended() bool { return c.ended }
+
+func (c *Conn) read(p []byte) (int, error) {
 	if c.fd < 0 {
 		if c.noWait {
 			return c.readNow(p)

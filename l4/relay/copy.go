@@ -24,6 +24,20 @@ type Stream interface {
 type Party struct {
 	Stream Stream
 	Socket *sock.Conn // that the stream lies on, perhaps the stream itself
+	Secure bool       // the stream is TLS
+}
+
+// truncated reports whether the end that was read is none that the peer's TLS has
+// told by close_notify (RFC 8446 section 6.1): somebody else may have made it.
+func (p *Party) truncated() bool { return p.Secure && p.Socket.Ended() }
+
+// closeWrite passes an end on. Behind one without close_notify there is none
+// either, so that whoever depends on it is not told that all has come.
+func (p *Party) closeWrite(truncated bool) error {
+	if truncated && p.Secure {
+		return p.Socket.CloseWrite()
+	}
+	return p.Stream.CloseWrite()
 }
 
 // Copy relays as a Link does where a side speaks TLS. It returns when both
@@ -31,7 +45,8 @@ type Party struct {
 // and lends a buffer only while bytes move. First goes to the upstream before
 // anything else. The end of ctx aborts, with its cause as the error. idle is as
 // in Pair; an end by it may come up to a sixteenth of it late or, when a
-// receiver stalls, early.
+// receiver stalls, early. A side of TLS that closes its socket between two records
+// has ended as if it had said so; one that does within a record has broken off.
 func Copy(ctx context.Context, client, upstream Party, first []byte, idle time.Duration) Result {
 	c := &copying{idle: bounded(idle), parties: [2]Party{client, upstream}, result: Result{Side: NoSide}}
 	c.moved.Store(sock.Now())
@@ -101,7 +116,7 @@ func (c *copying) run(which Side, first []byte) {
 			}
 		case err == io.EOF:
 			c.closed(which)
-			if err := to.Stream.CloseWrite(); err != nil {
+			if err := to.closeWrite(from.truncated()); err != nil {
 				c.fail(EndReset, which.other(), err)
 			}
 		default:

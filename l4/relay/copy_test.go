@@ -54,7 +54,7 @@ func startCopy(t *testing.T, with func(c *copied)) *copied {
 	ctx, abort := context.WithCancelCause(t.Context())
 	c.abort = abort
 	go func() {
-		c.results <- Copy(ctx, Party{server, ours[Client]}, Party{ours[Upstream], ours[Upstream]}, c.first, c.idle)
+		c.results <- Copy(ctx, Party{server, ours[Client], true}, Party{ours[Upstream], ours[Upstream], false}, c.first, c.idle)
 	}()
 	t.Cleanup(func() {
 		abort(nil)

@@ -75,8 +75,8 @@ func (st *stream) serve(ctx context.Context, c *l4.Conn) {
 	}
 	st.reached()
 	st.relayed(relay.Copy(ctx,
-		relay.Party{Stream: c, Socket: c.Socket()},
-		relay.Party{Stream: conn, Socket: conn.Socket()},
+		relay.Party{Stream: c, Socket: c.Socket(), Secure: c.TLS != nil},
+		relay.Party{Stream: conn, Socket: conn.Socket(), Secure: conn.Secure()},
 		nil, st.service.IdleTimeout))
 }
 
