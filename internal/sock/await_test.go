@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -97,6 +98,54 @@ func TestDescriptors(t *testing.T) {
 		if _, _, err := AcceptFD(ln); err != unix.EAGAIN {
 			t.Errorf("error %v with nobody there, want EAGAIN", err)
 		}
+	}
+}
+
+// TestConnectMeetsItself gives sockets the very address that they connect to, as
+// the kernel does now and then where nobody listens.
+func TestConnectMeetsItself(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		ln, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := ln.Addr().(*net.TCPAddr).AddrPort()
+		ln.Close()
+		for selves, attempts := range [dialAttempts + 1]int{1, 2, 3, 3} {
+			made := 0
+			prepare := func(fd int) {
+				if made++; made <= selves {
+					bindFD(t, fd, at)
+				}
+			}
+			fd, err := connectFD(at, prepare)
+			if made != attempts {
+				t.Errorf("%s: %d sockets met themselves, and %d were made, want %d", at, selves, made, attempts)
+			}
+			if selves == dialAttempts {
+				if !errors.Is(err, unix.ECONNREFUSED) {
+					t.Errorf("%s: connected to itself: %v", at, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			await(t, "a refusal", func() bool { return ErrorFD(fd) == unix.ECONNREFUSED })
+			CloseFD(fd)
+		}
+	}
+}
+
+// bindFD gives a socket an address.
+func bindFD(t *testing.T, fd int, at netip.AddrPort) {
+	t.Helper()
+	sa := unix.Sockaddr(&unix.SockaddrInet6{Addr: at.Addr().As16(), Port: int(at.Port())})
+	if at.Addr().Is4() {
+		sa = &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}
+	}
+	if err := unix.Bind(fd, sa); err != nil {
+		t.Fatal(err)
 	}
 }
 

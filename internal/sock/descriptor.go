@@ -49,15 +49,43 @@ func AcceptFD(listener int) (fd int, peer netip.AddrPort, err error) {
 	return fd, address.get(), nil
 }
 
+// dialAttempts bounds how often a socket that has met itself is replaced.
+const dialAttempts = 3
+
 // ConnectFD makes a TCP socket that does not block and sends what it is given
 // at once (TCP_NODELAY), and begins to connect it. The caller owns the
 // descriptor. It is writable when it is connected, or ErrorFD tells why not.
-func ConnectFD(to netip.AddrPort) (fd int, err error) {
+func ConnectFD(to netip.AddrPort) (fd int, err error) { return connectFD(to, nil) }
+
+// connectFD is ConnectFD; prepare, if not nil, is called with each socket.
+func connectFD(to netip.AddrPort, prepare func(fd int)) (fd int, err error) {
 	var address rawAddress
 	size, err := address.set(to)
 	if err != nil {
 		return -1, err
 	}
+	for range dialAttempts {
+		fd, err = streamSocket(&address)
+		if err != nil {
+			return -1, err
+		}
+		if prepare != nil {
+			prepare(fd)
+		}
+		if err := connect(fd, &address, size); err != nil && err != syscall.EINPROGRESS {
+			CloseFD(fd)
+			return -1, fmt.Errorf("connect: %w", err)
+		}
+		if !MeetsItself(fd, to) {
+			return fd, nil
+		}
+		LingerFD(fd) // its port is not to wait for a peer that was never there
+		CloseFD(fd)
+	}
+	return -1, fmt.Errorf("connect: %w", syscall.ECONNREFUSED) // since nobody else is there
+}
+
+func streamSocket(address *rawAddress) (fd int, err error) {
 	family := uintptr(unix.AF_INET)
 	if address.isV6() {
 		family = unix.AF_INET6
@@ -66,13 +94,21 @@ func ConnectFD(to netip.AddrPort) (fd int, err error) {
 	if errno != 0 {
 		return -1, fmt.Errorf("socket: %w", errno)
 	}
-	fd = int(n)
-	_ = NoDelayFD(fd)
-	if err := connect(fd, &address, size); err != nil && err != syscall.EINPROGRESS {
-		CloseFD(fd)
-		return -1, fmt.Errorf("connect: %w", err)
+	_ = NoDelayFD(int(n))
+	return int(n), nil
+}
+
+// MeetsItself reports whether a socket that connects to an address has been given
+// that very address as its own, which happens where nobody listens at a port of
+// this machine that the kernel gives to connections. It would then talk to
+// itself: over TCP by both sides opening at once (RFC 9293 section 3.5).
+func MeetsItself(fd int, to netip.AddrPort) bool {
+	var own rawAddress
+	if localName(fd, &own) != nil {
+		return false
 	}
-	return fd, nil
+	local, there := own.get(), to.Addr().Unmap().WithZone("")
+	return local.Port() == to.Port() && (local.Addr() == there || there.IsUnspecified())
 }
 
 // NoDelayFD lets the socket send what it is given at once. Connections that a

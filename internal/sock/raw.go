@@ -115,6 +115,13 @@ func connect(fd int, address *rawAddress, size int) error {
 	return errnoErr(errno)
 }
 
+// localName is getsockname; the address is in the kernel's form.
+func localName(fd int, address *rawAddress) error {
+	size := uint32(len(address))
+	_, _, errno := syscall.RawSyscall(syscall.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(address)), uintptr(unsafe.Pointer(&size)))
+	return errnoErr(errno)
+}
+
 // setOption is setsockopt with an int.
 func setOption(fd, level, option, value int) error {
 	v := int32(value)

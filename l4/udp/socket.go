@@ -169,17 +169,34 @@ func (s *Socket) drops() uint64 {
 // Close closes the socket.
 func (s *Socket) Close() error { return os.NewSyscallError("close", unix.Close(s.fd)) }
 
+// dialAttempts bounds how often a flow's socket that has met itself is replaced.
+const dialAttempts = 3
+
 // dial opens a flow's socket. Its room for answers is taken as they come; for
 // what is sent, the system's default does.
-func dial(upstream netip.AddrPort) (fd int, err error) {
+func dial(upstream netip.AddrPort) (fd int, err error) { return dialWith(upstream, nil) }
+
+// dialWith is dial; prepare, if not nil, is called with each socket.
+func dialWith(upstream netip.AddrPort, prepare func(fd int)) (fd int, err error) {
 	sa, family := sockaddrOf(upstream)
-	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, os.NewSyscallError("socket", err)
+	for range dialAttempts {
+		fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return -1, os.NewSyscallError("socket", err)
+		}
+		if prepare != nil {
+			prepare(fd)
+		}
+		if err := unix.Connect(fd, sa); err != nil {
+			return -1, errors.Join(os.NewSyscallError("connect", err), unix.Close(fd))
+		}
+		if !sock.MeetsItself(fd, upstream) { // or the client would get its own datagrams as answers
+			setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, flowBufferBytes)
+			return fd, nil
+		}
+		if err := unix.Close(fd); err != nil {
+			return -1, os.NewSyscallError("close", err)
+		}
 	}
-	if err := unix.Connect(fd, sa); err != nil {
-		return -1, errors.Join(os.NewSyscallError("connect", err), unix.Close(fd))
-	}
-	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, flowBufferBytes)
-	return fd, nil
+	return -1, os.NewSyscallError("connect", unix.ECONNREFUSED) // since nobody else is there
 }
