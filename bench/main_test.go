@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -20,7 +19,6 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/sys/unix"
 
 	"github.com/bulwark-edge/bulwark/bench/origin"
 	"github.com/bulwark-edge/bulwark/bench/tcp"
@@ -161,33 +159,37 @@ func relayStreams(c *benchConfig) error {
 		if err != nil {
 			return err
 		}
-		file, err := ln.(*net.TCPListener).File()
+		go func() { failed <- relayFrom(ln, r.Loop(), to) }()
+	}
+	return <-failed
+}
+
+// relayFrom relays what comes to a listener.
+func relayFrom(ln net.Listener, l *relay.Loop, to netip.AddrPort) error {
+	for {
+		nc, err := ln.Accept()
 		if err != nil {
 			return err
 		}
-		defer file.Close()
-		l, fd := r.Loop(), int(file.Fd())
-		if err := errors.Join(sock.NoDelayFD(fd), unix.SetNonblock(fd, true)); err != nil {
+		c, err := sock.New(nc.(*net.TCPConn))
+		if err != nil {
 			return err
 		}
-		ln.Close()
+		fd, err := c.Detach()
+		if err != nil {
+			return err
+		}
 		l.Post(func() {
-			_, err := l.Accept(fd, func(fd int, _ netip.AddrPort) {
-				l.Dial(to, time.Minute, func(d *relay.Dial, err error) {
-					if err != nil {
-						failed <- err
-						sock.CloseFD(fd)
-						return
-					}
-					l.Start(relay.Pair{Client: fd, Dialed: d, Idle: 10 * time.Minute})
-				})
-			}, func(err error) { failed <- err })
-			if err != nil {
-				failed <- err
-			}
+			l.Dial(to, time.Minute, func(d *relay.Dial, err error) {
+				if err != nil {
+					fmt.Fprintln(os.Stderr, "dialing the origin:", err)
+					sock.CloseFD(fd)
+					return
+				}
+				l.Start(relay.Pair{Client: fd, Dialed: d, Idle: 10 * time.Minute})
+			})
 		})
 	}
-	return <-failed
 }
 
 // loadTCP is bench tcp with the flags that a run passes.

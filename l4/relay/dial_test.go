@@ -133,7 +133,7 @@ func TestUpstreamSpeaksFirst(t *testing.T) {
 		if late {
 			then := start
 			start = func(d *Dial) {
-				l.Poll().Set(&epoll.Timer{Do: expirer(func() { then(d) })}, l.Poll().Now()+int64(3*epoll.Tick))
+				l.poll.Set(&epoll.Timer{Do: expirer(func() { then(d) })}, l.poll.Now()+int64(3*epoll.Tick))
 			}
 		}
 		if err := dial(t, l, ln.Addr().(*net.TCPAddr).AddrPort(), patience, start); err != nil {
@@ -173,71 +173,4 @@ func TestDetach(t *testing.T) {
 		t.Errorf("the connection is not the caller's: %v", err)
 	}
 	unix.Close(taken)
-}
-
-// TestAcceptOutOfDescriptors shows that accepting pauses when there are no
-// descriptors, and goes on by itself.
-func TestAcceptOutOfDescriptors(t *testing.T) {
-	fd, address := listen(t)
-	r := newRig(t, 1)
-	failed, accepted := make(chan error, 100), make(chan netip.AddrPort, 1)
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		t.Fatal(err)
-	}
-	restore := lim
-	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(client)
-	at := netip.MustParseAddrPort(address)
-	l := r.Loop()
-	ready := make(chan *Acceptor, 1)
-	l.Post(func() {
-		a, err := l.Accept(fd, func(fd int, from netip.AddrPort) {
-			sock.CloseFD(fd)
-			accepted <- from
-		}, func(err error) { failed <- err })
-		if err != nil {
-			t.Error(err)
-		}
-		ready <- a
-	})
-	a := <-ready
-	lim.Cur = uint64(client) // all below are taken, or will be refused above
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		t.Fatal(err)
-	}
-	var holes []int // below the limit
-	for {
-		n, err := unix.FcntlInt(uintptr(client), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			break
-		}
-		holes = append(holes, n)
-	}
-	if err := unix.Connect(client, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}); err != nil {
-		t.Error(err)
-	}
-	if err := <-failed; !errors.Is(err, unix.EMFILE) {
-		t.Errorf("error %v, want EMFILE", err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &restore); err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range holes {
-		unix.Close(n)
-	}
-	select {
-	case from := <-accepted:
-		if !from.Addr().IsLoopback() {
-			t.Errorf("the client is %s", from)
-		}
-	case <-time.After(patience):
-		t.Fatal("accepting does not go on")
-	}
-	done := make(chan struct{})
-	l.Post(func() { a.Stop(); a.Stop(); close(done) })
-	<-done
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bulwark-edge/bulwark/internal/epoll"
 	"github.com/bulwark-edge/bulwark/internal/sock"
 )
 
@@ -118,17 +119,7 @@ func TestIdleCrowd(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
 	l := r.Loops()[0]
 	l.Post(func() {
-		_, err := l.Accept(ln, func(fd int, _ netip.AddrPort) {
-			l.Dial(origin, patience, func(d *Dial, err error) {
-				if err != nil {
-					t.Error(err)
-					sock.CloseFD(fd)
-					return
-				}
-				l.Start(Pair{Client: fd, Dialed: d, Idle: time.Hour})
-			})
-		}, func(err error) { t.Error(err) })
-		if err != nil {
+		if err := l.poll.AddFor(ln, epoll.Readable, &door{t, l, ln, origin}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -151,6 +142,34 @@ func TestIdleCrowd(t *testing.T) {
 		t.Error(err)
 	}
 	await(t, "all links have ended", func() bool { return r.Links() == 0 })
+}
+
+// door accepts on a loop what comes to a listening socket, and relays it.
+type door struct {
+	t      *testing.T
+	loop   *Loop
+	fd     int
+	origin netip.AddrPort
+}
+
+func (a *door) Ready(uint32) {
+	for {
+		fd, _, err := sock.AcceptFD(a.fd)
+		if err != nil {
+			if err != unix.EAGAIN {
+				a.t.Error(err)
+			}
+			return
+		}
+		a.loop.Dial(a.origin, patience, func(d *Dial, err error) {
+			if err != nil {
+				a.t.Error(err)
+				sock.CloseFD(fd)
+				return
+			}
+			a.loop.Start(Pair{Client: fd, Dialed: d, Idle: time.Hour})
+		})
+	}
 }
 
 const crowdSize = 8000

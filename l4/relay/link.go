@@ -12,7 +12,7 @@ import (
 type Pair struct {
 	// Client and Upstream are descriptors of TCP sockets that do not block, are
 	// known to no poller and have no duplicate (sock.Conn.Detach,
-	// Loop.Accept).
+	// sock.AcceptFD).
 	Client, Upstream int
 	// Dialed, if set, is the upstream's connection in place of Upstream, made
 	// on the loop that Start is called on.

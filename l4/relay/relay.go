@@ -39,7 +39,7 @@ func New(loops int, panicked func(value any, stack []byte)) (*Relay, error) {
 	return r, nil
 }
 
-// Close ends all links, dials and acceptors, and waits for the loops.
+// Close ends all links and dials, and waits for the loops.
 func (r *Relay) Close() {
 	for _, l := range r.loops {
 		l.poll.Post(l.close)
@@ -104,9 +104,6 @@ func newLoop(r *Relay, poll *epoll.Loop, panicked func(any, []byte)) *Loop {
 // not run.
 func (l *Loop) Post(f func()) bool { return l.poll.Post(f) }
 
-// Poll is the loop beneath, for timers and further descriptors.
-func (l *Loop) Poll() *epoll.Loop { return l.poll }
-
 // Start relays p on this loop.
 func (l *Loop) Start(p Pair) *Link {
 	k := newLink(l, p)
@@ -127,7 +124,7 @@ func (l *Loop) close() {
 	l.pipes.close()
 }
 
-// member is a link, dial or acceptor of a loop. shut ends it and takes it out of
+// member is a link or a dial of a loop. shut ends it and takes it out of
 // the list.
 type member interface {
 	shut()
