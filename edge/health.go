@@ -170,8 +170,27 @@ func (e *Edge) Upstreams() []telemetry.UpstreamStatus {
 		return nil
 	}
 	all := make([]telemetry.UpstreamStatus, 0, len(snap.groups))
+	used := snap.upstreamUse()
 	for i := range snap.groups {
-		all = append(all, snap.groups[i].status())
+		u := snap.groups[i].status()
+		u.Used = used[snap.groups[i].balancer]
+		all = append(all, u)
+	}
+	return all
+}
+
+// upstreamUse tells which kinds of services the balancers serve.
+func (s *Snapshot) upstreamUse() map[*upstream.Balancer]telemetry.UpstreamUse {
+	all := make(map[*upstream.Balancer]telemetry.UpstreamUse)
+	for _, service := range s.services {
+		use := all[service.Balancer]
+		use.Requests = true
+		all[service.Balancer] = use
+	}
+	for _, service := range s.streams.services {
+		use := all[service.Balancer]
+		use.Streams = true
+		all[service.Balancer] = use
 	}
 	return all
 }

@@ -47,7 +47,14 @@ type UpstreamStatus struct {
 	Name      string
 	Algorithm string
 	Health    Health // Unhealthy: it answers no request at all
+	Used      UpstreamUse
 	Targets   []TargetStatus
+}
+
+// UpstreamUse tells what services use an upstream.
+type UpstreamUse struct {
+	Requests bool
+	Streams  bool
 }
 
 // TargetStatus is one look at a target.

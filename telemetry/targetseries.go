@@ -6,6 +6,8 @@ type TargetSeries struct {
 	Target   string // as it is configured
 	Address  string // "" for a target that has none
 	State    string // healthy, unhealthy, healthchecks_off or dns_error
+
+	Used UpstreamUse // whose upstream it is, which is no label
 }
 
 // EachTarget calls send with the series of every address, or of a target that
@@ -34,7 +36,8 @@ func (m *Metrics) EachTarget(send func(t TargetSeries, v float64)) (omitted int,
 			if Health(h) == now {
 				v = 1
 			}
-			send(TargetSeries{key.Upstream, key.Target, key.Address, label}, v)
+			key.State = label
+			send(key, v)
 		}
 	}
 	upstreams := list()
@@ -42,10 +45,10 @@ func (m *Metrics) EachTarget(send func(t TargetSeries, v float64)) (omitted int,
 		for j := range upstreams[i].Targets {
 			t := &upstreams[i].Targets[j]
 			for _, a := range t.Addresses {
-				tell(TargetSeries{Upstream: upstreams[i].Name, Target: t.name(), Address: a.Address.String()}, a.Health)
+				tell(TargetSeries{Upstream: upstreams[i].Name, Target: t.name(), Address: a.Address.String(), Used: upstreams[i].Used}, a.Health)
 			}
 			if len(t.Addresses) == 0 {
-				tell(TargetSeries{Upstream: upstreams[i].Name, Target: t.name()}, t.Health)
+				tell(TargetSeries{Upstream: upstreams[i].Name, Target: t.name(), Used: upstreams[i].Used}, t.Health)
 			}
 		}
 	}

@@ -11,9 +11,12 @@ import (
 	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
-// subsystem is the label of that name: connections and targets of streams are
-// not told apart from those of HTTP.
-const subsystem = "http"
+// The label subsystem. Client connections of streams are not told apart from those
+// of HTTP.
+const (
+	subsystemHTTP   = "http"
+	subsystemStream = "stream"
+)
 
 // workspace is the label of that name: there is one workspace.
 const workspace = "default"
@@ -60,9 +63,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	latency, consumer, health := c.latency > 0, c.consumer > 0, c.health > 0
 	c.mu.Unlock()
 	if health {
-		c.metrics.EachTarget(func(t telemetry.TargetSeries, v float64) {
-			ch <- prometheus.MustNewConstMetric(healthDesc, prometheus.GaugeValue, v, t.Upstream, t.Target, t.Address, t.State, subsystem)
-		})
+		c.metrics.EachTarget(func(t telemetry.TargetSeries, v float64) { sendHealth(ch, &t, v) })
 	}
 	// Names that equal other's ids would make the same series twice, which would
 	// spoil the whole scrape.
@@ -81,6 +82,20 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// sendHealth sends the health of a target for each subsystem that uses its
+// upstream; one that none uses is told under http.
+func sendHealth(ch chan<- prometheus.Metric, t *telemetry.TargetSeries, v float64) {
+	send := func(subsystem string) {
+		ch <- prometheus.MustNewConstMetric(healthDesc, prometheus.GaugeValue, v, t.Upstream, t.Target, t.Address, t.State, subsystem)
+	}
+	if t.Used.Requests || !t.Used.Streams {
+		send(subsystemHTTP)
+	}
+	if t.Used.Streams {
+		send(subsystemStream)
+	}
+}
+
 // sendNode sends what does not depend on routes.
 func (c collector) sendNode(ch chan<- prometheus.Metric) {
 	s := c.metrics.Connections()
@@ -88,9 +103,9 @@ func (c collector) sendNode(ch chan<- prometheus.Metric) {
 		"accepted": float64(s.Accepted), "handled": float64(s.Handled), "total": float64(s.TotalRequests),
 		"active": float64(s.Active), "reading": float64(s.Reading), "writing": float64(s.Writing), "waiting": float64(s.Waiting),
 	} {
-		ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, n, c.node, subsystem, state)
+		ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, n, c.node, subsystemHTTP, state)
 	}
-	ch <- prometheus.MustNewConstMetric(totalDesc, prometheus.GaugeValue, float64(s.TotalRequests), c.node, subsystem)
+	ch <- prometheus.MustNewConstMetric(totalDesc, prometheus.GaugeValue, float64(s.TotalRequests), c.node, subsystemHTTP)
 	ch <- prometheus.MustNewConstMetric(datastoreDesc, prometheus.GaugeValue, 1)
 	ch <- prometheus.MustNewConstMetric(nodeDesc, prometheus.GaugeValue, 1, c.node, c.metrics.Version())
 }

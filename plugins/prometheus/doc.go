@@ -15,6 +15,9 @@
 //     tells
 //   - per_consumer: the label consumer of kong_http_requests_total and
 //     kong_bandwidth_bytes, which is the consumer's username, or its id
+//   - upstream_health_metrics: kong_upstream_target_health, with the subsystem
+//     stream for upstreams of services of streams, http for the others, and both
+//     for those that both use
 //
 // Without any flag there are kong_node_info, kong_nginx_connections_total,
 // kong_nginx_requests_total and kong_datastore_reachable, which is always 1.

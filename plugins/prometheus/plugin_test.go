@@ -110,6 +110,34 @@ func read(t *testing.T, url string) string {
 	return string(b)
 }
 
+// TestHealthSubsystems tells whose targets they are.
+func TestHealthSubsystems(t *testing.T) {
+	r := start(t, "{name: prometheus}")
+	r.use(t, `
+node: {status: "127.0.0.1:0"}
+plugins: [{name: prometheus, config: {upstream_health_metrics: true}}]
+services:
+  - {name: web, host: web}
+  - {name: shared, host: shared}
+  - {name: syslog, url: "udp://syslog:514"}
+  - {name: db, url: "tcp://shared:5432"}
+  - {name: off, url: "http://syslog:80", enabled: false}
+upstreams:
+  - {name: web, targets: [{target: "192.0.2.1:80"}]}
+  - {name: syslog, targets: [{target: "192.0.2.2:80"}]}
+  - {name: shared, targets: [{target: "192.0.2.3:80"}]}
+  - {name: unused, targets: [{target: "192.0.2.4:80"}]}
+`)
+	line := func(upstream, address, subsystem string) string {
+		return fmt.Sprintf(`kong_upstream_target_health{address="%[2]s",state="healthchecks_off",subsystem="%[3]s",target="%[2]s",upstream="%[1]s"} 1`, upstream, address, subsystem)
+	}
+	r.want(t, "^kong_upstream_target_health.* 1$",
+		line("web", "192.0.2.1:80", "http"),
+		line("syslog", "192.0.2.2:80", "stream"),
+		line("shared", "192.0.2.3:80", "http"), line("shared", "192.0.2.3:80", "stream"),
+		line("unused", "192.0.2.4:80", "http"))
+}
+
 // TestHealth holds what is told of targets, while an instance wants it.
 func TestHealth(t *testing.T) {
 	r := start(t, "{name: prometheus}")
