@@ -73,6 +73,7 @@ func (st *stream) serve(ctx context.Context, c *l4.Conn) {
 		st.fail(reason)
 		return
 	}
+	defer conn.Close() // again, unless what follows panics
 	st.reached()
 	st.relayed(relay.Copy(ctx,
 		relay.Party{Stream: c, Socket: c.Socket(), Secure: c.TLS != nil},
@@ -96,9 +97,7 @@ func (st *stream) connect(ctx context.Context) (conn *upstream.Conn, again bool,
 	if reason := st.pick(); reason != l4.ReasonNone {
 		return nil, false, reason
 	}
-	// A PROXY header goes before the handshake with the upstream.
-	conn, err := st.Endpoint.Pool(st.service.Identity, st.service.Host).DialAfter(ctx, st.Preamble, st.service.ConnectTimeout)
-	st.Endpoint.EndDial()
+	conn, err := st.dialNow(ctx)
 	switch {
 	case err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled)): // a drain, which says nothing of the endpoint
 		st.missed(l4.ReasonDraining, true)
@@ -107,6 +106,13 @@ func (st *stream) connect(ctx context.Context) (conn *upstream.Conn, again bool,
 		return nil, st.missed(connectReason(err), isOurs(err)), l4.ReasonNone
 	}
 	return conn, false, l4.ReasonNone
+}
+
+// dialNow connects to the endpoint and waits for it. A PROXY header goes before the
+// handshake with the upstream.
+func (st *stream) dialNow(ctx context.Context) (*upstream.Conn, error) {
+	defer st.Endpoint.EndDial()
+	return st.Endpoint.Pool(st.service.Identity, st.service.Host).DialAfter(ctx, st.Preamble, st.service.ConnectTimeout)
 }
 
 func connectReason(err error) l4.Reason {

@@ -174,10 +174,10 @@ func (h *flows) Closed(f *udp.Flow, end udp.End) {
 	counts := &st.pipeline.Listener.Streams
 	counts.DatagramsReceived.Add(received.Datagrams)
 	counts.DatagramsSent.Add(sent.Datagrams)
+	defer func() { st.end(sock.Now()) }() // also when there is a panic
 	if st.Endpoint != nil && st.Endpoint.Watched() {
 		st.reportFlow(end.Reason, upReceived.Datagrams > 0)
 	}
-	st.end(sock.Now())
 }
 
 // reportFlow tells the endpoint how the flow went, as far as that says anything

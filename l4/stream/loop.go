@@ -100,6 +100,7 @@ func (st *stream) dialed(d *relay.Dial, err error) {
 		st.again(dialReason(err), isOurs(err))
 		return
 	}
+	defer d.Cancel() // does nothing to one that is linked
 	st.reached()
 	first := st.first
 	if len(st.Preamble) > 0 {

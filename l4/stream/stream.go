@@ -263,31 +263,31 @@ func (st *stream) end(now int64) {
 	l.End(st.kind)
 	l.Received.Add(uint64(st.Received))
 	l.Sent.Add(uint64(st.Sent))
-	st.writeLog()
+	if st.plan != nil {
+		for _, h := range st.plan.Log {
+			st.survive(func() { h.Hook.LogSession(&st.Session) })
+		}
+	}
+	if st.pipeline.AccessLog != nil {
+		st.survive(st.writeLog)
+	}
 	_ = st.client.Close() // nobody is left who could do anything about an error
 	st.pipeline.Release()
 }
 
-// writeLog runs the Log hooks and writes the access log. A panic in a hook ends
-// only itself.
+// writeLog writes the line of the access log.
 func (st *stream) writeLog() {
-	if st.plan != nil {
-		for _, h := range st.plan.Log {
-			st.logTo(h.Hook)
-		}
-	}
-	if log := st.pipeline.AccessLog; log != nil {
-		b := buf.Get(buf.Medium)
-		defer b.Put()
-		log.Write(append(st.AppendLogEntry(b.B[:0]), '\n'))
-	}
+	b := buf.Get(buf.Medium)
+	defer b.Put()
+	st.pipeline.AccessLog.Write(append(st.AppendLogEntry(b.B[:0]), '\n'))
 }
 
-func (st *stream) logTo(h l4.LogHook) {
+// survive runs a part of the stream's end. A panic ends only that part.
+func (st *stream) survive(part func()) {
 	defer func() {
 		if v := recover(); v != nil {
 			st.server.recovered(v)
 		}
 	}()
-	h.LogSession(&st.Session)
+	part()
 }

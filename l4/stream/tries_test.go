@@ -99,16 +99,22 @@ func TestDialBound(t *testing.T) {
 // echoTLS is echo over TLS.
 func echoTLS(t *testing.T) string {
 	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveEcho(t, overTLS(t, ln))
+	return ln.Addr().String()
+}
+
+// overTLS lets a listener speak TLS.
+func overTLS(t *testing.T, ln net.Listener) net.Listener {
+	t.Helper()
 	cert, err := certs.SelfSigned(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{*cert}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	serveEcho(t, ln)
-	return ln.Addr().String()
+	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{*cert}})
 }
 
 // TestManyTries makes more tries than are kept.
