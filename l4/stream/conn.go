@@ -22,22 +22,24 @@ func (s *Server) ServeConn(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config
 		return
 	}
 	if c.Raw() { // whoever has accepted it must not wait for it
-		s.work.Go(func() { s.serveConn(c, p, r, protocol) })
+		st := s.begin(&c.Info, p, r, protocol, c)
+		if !s.run(func() { st.serveConn(c) }) {
+			st.fail(l4.ReasonDraining)
+		}
 		return
 	}
-	s.serveConn(c, p, r, protocol)
+	s.begin(&c.Info, p, r, protocol, c).serveConn(c)
 }
 
 // serveConn serves a connection on the calling goroutine.
-func (s *Server) serveConn(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config.Protocol) {
-	st := s.begin(&c.Info, p, r, protocol, c)
+func (st *stream) serveConn(c *l4.Conn) {
 	if c.Raw() {
 		if err := c.Attach(); err != nil {
 			st.fail(l4.ReasonInternal)
 			return
 		}
 	}
-	ctx, cancel := context.WithCancel(s.waiting)
+	ctx, cancel := context.WithCancel(st.server.waiting)
 	defer cancel()
 	c.OnCut(cancel)
 	st.guarded(func() { st.serve(ctx, c) })

@@ -81,15 +81,15 @@ func (st *stream) try() {
 
 // wait goes on with the try once the names of the service are known.
 func (st *stream) wait(known <-chan struct{}) {
-	st.server.work.Go(func() {
+	if !st.server.run(func() {
 		select {
 		case <-known:
 		case <-st.server.waiting.Done():
 		}
-		if !st.loop.Post(func() { st.guarded(st.try) }) {
-			st.fail(l4.ReasonDraining)
-		}
-	})
+		st.loop.Post(func() { st.guarded(st.try) })
+	}) {
+		st.fail(l4.ReasonDraining)
+	}
 }
 
 // dialed links the client with an upstream that was reached, or tries another.

@@ -24,7 +24,10 @@ type Server struct {
 
 	waiting context.Context // ends with the server
 	stop    context.CancelFunc
-	work    sync.WaitGroup // goroutines that wait for a loop's stream
+
+	gate   sync.Mutex // held for a moment only, also by loops
+	closed bool       // no goroutine begins any more
+	work   sync.WaitGroup
 
 	mu    sync.Mutex
 	ports map[*l4.Packets]servedPort
@@ -43,11 +46,28 @@ func NewServer(bans *l4.Bans, m *telemetry.Metrics, log *slog.Logger) (*Server, 
 	return s, nil
 }
 
-// Close ends what is still served and waits for it.
+// Close ends what is still served and waits for it. Streams that begin meanwhile,
+// or later, end at once; who serves one by ServeConn on the calling goroutine
+// waits for that itself.
 func (s *Server) Close() {
+	s.gate.Lock()
+	s.closed = true
+	s.gate.Unlock()
 	s.stop()
 	s.work.Wait()
 	s.relay.Close()
+}
+
+// run lets f run on a goroutine that Close waits for; false: it is too late.
+// While f runs the loops take what is posted.
+func (s *Server) run(f func()) bool {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if s.closed {
+		return false
+	}
+	s.work.Go(f)
+	return true
 }
 
 func (s *Server) panicked(value any, stack []byte) {
