@@ -6,6 +6,4 @@ import (
 	"github.com/bulwark-edge/bulwark/internal/testkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
-
 func TestGolden(t *testing.T) { testkit.RunScripts(t, "testdata/*.txtar") }

@@ -58,10 +58,12 @@ func writePEM(t *testing.T, names ...string) (cert, key string) {
 // ports that are free.
 type programs struct {
 	*testkit.Edge
-	port     string // of HTTPS and all streams over TLS
+	text     string // the example
+	port     string // of HTTPS, all streams over TLS, and QUIC
 	postgres string
 	dns      string
 	ca       string // the certificate of who is passed through to
+	h3       int    // the process of the HTTP/3 server
 }
 
 func startPrograms(t *testing.T) *programs {
@@ -69,20 +71,23 @@ func startPrograms(t *testing.T) *programs {
 	p := &programs{postgres: testkit.FreeAddr(t), dns: testkit.LastingAddr(t)}
 	cert, key := writePEM(t, "pass.example.com", "*.pass.example.com")
 	p.ca = cert
-	pass, web := testkit.FreeAddr(t), testkit.FreeAddr(t)
+	pass, web := testkit.LastingAddr(t), testkit.FreeAddr(t)
 	testkit.StartNginxConf(t, fmt.Sprintf(`
 server { listen %s ssl; ssl_certificate %s; ssl_certificate_key %s; return 200 "passed to $ssl_server_name"; }
 server { listen %s; return 200 "web over $http_x_forwarded_proto"; }
 `, pass, cert, key, web), web)
+	p.h3 = startH3(t, pass, cert, key)
 	redis := testkit.StartRedis(t)
 	names := testkit.StartDnsmasq(t, "192.0.2.7 host.test\n")
 	src, err := os.ReadFile("../examples/streams.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := string(src)
+	p.text = string(src)
+	https := testkit.LastingAddr(t)
+	p.port = portOf(t, https)
 	for _, swap := range [][2]string{
-		{`":8443"`, `"127.0.0.1:0"`},
+		{`":8443"`, `"` + https + `"`},
 		{`":5432"`, `"` + p.postgres + `"`},
 		{`port: 5432`, `port: ` + portOf(t, p.postgres)},
 		{`":5353"`, `"` + p.dns + `"`},
@@ -92,23 +97,33 @@ server { listen %s; return 200 "web over $http_x_forwarded_proto"; }
 		{`127.0.0.1:15432`, redis},
 		{`127.0.0.1:53`, names.Addr},
 		{`127.0.0.1:9000`, web},
-		{"services:\n", "    - {name: only, address: \"127.0.0.1:0\", serve: tls}\n\nservices:\n"},
 	} {
-		if !strings.Contains(text, swap[0]) {
+		if !strings.Contains(p.text, swap[0]) {
 			t.Fatalf("the example has no %q", swap[0])
 		}
-		text = strings.ReplaceAll(text, swap[0], swap[1])
+		p.text = strings.ReplaceAll(p.text, swap[0], swap[1])
 	}
-	p.Edge = testkit.StartEdge(t, text)
-	p.port = fmt.Sprint(p.Port("https"))
+	p.Edge = testkit.StartEdge(t, p.text)
 	return p
+}
+
+// stop ends the edge without waiting for flows that would still be silent for
+// long.
+func (p *programs) stop(t *testing.T) {
+	t.Helper()
+	if err := p.Use("node: {listeners: [], drain: 0s}"); err != nil {
+		t.Error(err)
+	}
+	p.Stop()
 }
 
 // TestIntegrationStreams runs examples/streams.yaml with real servers and
 // clients: on one port TLS that is passed through, TLS that ends here in front of
-// redis, and HTTPS; beside it plain TCP, and DNS over both transports.
+// redis, HTTPS, and HTTP/3 that is passed through to another process; beside it
+// plain TCP, and DNS over both transports.
 func TestIntegrationStreams(t *testing.T) {
 	p := startPrograms(t)
+	defer p.stop(t)
 	https := p.At("https").String()
 	url := func(name string) []string {
 		return []string{"--resolve", name + ":" + p.port + ":127.0.0.1", "https://" + name + ":" + p.port + "/"}
@@ -125,10 +140,17 @@ func TestIntegrationStreams(t *testing.T) {
 		t.Errorf("HTTPS: got %q", got)
 	}
 
+	large := strings.Repeat("x", 100_000)
+	for _, name := range []string{"pass.example.com", "a.pass.example.com"} {
+		want := fmt.Sprintf("HTTP/3.0 %s by process %d\n%s", name, p.h3, large)
+		if got := askH3(t, p.At("quic"), p.ca, "https://"+name+"/", large); got != want {
+			t.Errorf("%s by HTTP/3: got %.200q, want %.200q", name, got, want)
+		}
+	}
+
 	over := []string{"--tls", "--insecure", "--sni", "redis.example.com", "-p", p.port}
 	says(t, "OK", "redis-cli", append(over, "set", "key", "value over TLS")...)
 	says(t, "value over TLS", "redis-cli", "-p", portOf(t, p.postgres), "get", "key")
-	large := strings.Repeat("x", 100_000)
 	says(t, "OK", "redis-cli", append(over, "set", "large", large)...)
 	says(t, large, "redis-cli", append(over, "get", "large")...)
 
@@ -143,12 +165,17 @@ func TestIntegrationStreams(t *testing.T) {
 		`bulwark_stream_sessions_total{listener="https",protocol="tls"}`:              "3",
 		`bulwark_stream_sessions_total{listener="https",protocol="tls_passthrough"}`:  "3",
 		`bulwark_stream_sessions_active{listener="https",protocol="tls_passthrough"}`: "0",
+		`bulwark_stream_sessions_total{listener="quic",protocol="tls_passthrough"}`:   "2",
 	}
 	for line, want := range counted {
 		eventually(t, line+" to be "+want, func() bool { return metric(p.Edge, line) == want })
 	}
 
 	// Where no HTTPS is served a name without a route is refused by TLS's alert.
+	const only = "    - {name: only, address: \"127.0.0.1:0\", serve: tls}\n\nservices:\n"
+	if err := p.Use(strings.Replace(p.text, "services:\n", only, 1)); err != nil {
+		t.Fatal(err)
+	}
 	got, err := run(t, "openssl", "s_client", "-connect", p.At("only").String(), "-servername", "other.example.com")
 	if err == nil || !strings.Contains(got, "unrecognized name") || !strings.Contains(got, "alert number 112") {
 		t.Errorf("a name without a route: %v\n%s", err, got)
