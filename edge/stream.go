@@ -161,7 +161,7 @@ func (c *compiler) streamSite(l *config.Listener, cfg *tls.Config, g *guard) str
 	s.bounds = udp.Bounds{
 		Flows:             node.Flows,
 		FlowsPerAddress:   valueOr(l.Limits.FlowsPerAddress, node.FlowsPerAddress),
-		NewFlowsPerSecond: float64(valueOr(l.Limits.NewFlowsPerSecond, node.NewFlowsPerSecond)),
+		NewFlowsPerSecond: valueOr(l.Limits.NewFlowsPerSecond, node.NewFlowsPerSecond),
 	}
 	if l.Serve == config.ServeUDP && len(l.ProxyProtocol) > 0 {
 		peers := new(bart.Lite)

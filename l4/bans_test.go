@@ -1,9 +1,7 @@
 package l4
 
 import (
-	"fmt"
 	"net/netip"
-	"sync"
 	"testing"
 	"time"
 )
@@ -63,69 +61,5 @@ func TestBansBound(t *testing.T) {
 	}
 	if counted != b.Len() {
 		t.Errorf("%d bans are counted, there are %d", b.Len(), counted)
-	}
-}
-
-func TestRates(t *testing.T) {
-	r := NewRates(10, 5)
-	client := func(i int) netip.Prefix { return ClientOf(netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", i))) }
-	allowed := func(i int, now time.Duration) (n int) {
-		for range 100 {
-			if r.Allow(client(i), int64(now)) {
-				n++
-			}
-		}
-		return n
-	}
-	if n := allowed(1, time.Second); n != 5 {
-		t.Errorf("%d at once, want 5", n)
-	}
-	if n := allowed(2, time.Second); n != 5 {
-		t.Errorf("%d of another client, want 5", n)
-	}
-	if n := allowed(1, 1200*time.Millisecond); n != 2 {
-		t.Errorf("%d after 200 ms, want 2", n)
-	}
-	if n := allowed(1, time.Hour); n != 5 {
-		t.Errorf("%d after an hour, want 5", n)
-	}
-	if n := allowed(1, time.Second); n != 0 {
-		t.Errorf("%d with a time that went back, want 0", n)
-	}
-}
-
-// TestRatesConcurrent takes from many goroutines: no more come out than there
-// are tokens, and one for each goroutine that was between its two cells.
-func TestRatesConcurrent(t *testing.T) {
-	r := NewRates(1, 1000)
-	client := ClientOf(netip.MustParseAddr("2001:db8::1"))
-	var mu sync.Mutex
-	total := 0
-	var all sync.WaitGroup
-	const workers = 8
-	for range workers {
-		all.Go(func() {
-			n := 0
-			for range 1000 {
-				if r.Allow(client, 1) {
-					n++
-				}
-			}
-			mu.Lock()
-			total += n
-			mu.Unlock()
-		})
-	}
-	all.Wait()
-	if total < 1000 || total > 1000+workers {
-		t.Errorf("%d allowed, want 1000", total)
-	}
-}
-
-func TestRatesDoNotAllocate(t *testing.T) {
-	r := NewRates(1, 1)
-	client := ClientOf(netip.MustParseAddr("2001:db8::1"))
-	if n := testing.AllocsPerRun(100, func() { r.Allow(client, 5) }); n != 0 {
-		t.Errorf("%v allocations", n)
 	}
 }

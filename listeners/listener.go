@@ -16,6 +16,7 @@ import (
 
 	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/l4"
+	"github.com/bulwark-edge/bulwark/l4/rate"
 	"github.com/bulwark-edge/bulwark/telemetry"
 )
 
@@ -43,7 +44,7 @@ type rules struct {
 	Limits
 	proxies *bart.Lite // peers that must send a PROXY header; nil: none
 	raw     bool
-	rates   *l4.Rates // of new connections; nil: no bound
+	rates   *rate.Table // of new connections; nil: no bound
 }
 
 func newListener(s *Set, spec Spec, ln net.Listener) *listener {
@@ -69,7 +70,7 @@ func (l *listener) change(spec Spec) {
 		if old := l.rules.Load(); old != nil && old.NewConnectionsPerSecond == n {
 			r.rates = old.rates
 		} else {
-			r.rates = l4.NewRates(n, n)
+			r.rates = rate.New(n)
 		}
 	}
 	if len(spec.Proxies) > 0 {

@@ -34,7 +34,7 @@ func (l *listener) share(c *l4.Conn, r *rules) (why telemetry.Refusal, ok bool) 
 	switch {
 	case l.set.bans.Has(addr):
 		return telemetry.RefusedBanned, false
-	case r.rates != nil && !r.rates.Allow(client, sock.Now()):
+	case r.rates != nil && !r.rates.Allow(client.Addr().As16(), sock.Now()):
 		l.set.bans.Add(addr, r.BanTime, "rate")
 		return telemetry.RefusedRate, false
 	case r.ConnectionsPerAddress > 0 && l.held[client] >= r.ConnectionsPerAddress:

@@ -20,7 +20,7 @@ var floors = []floor{
 	{"1", []string{"config/schema", "config/expr"}},
 	{"2", []string{"config"}},
 	{"3", []string{"store", "waf/gate", "tls/hello", "tls/peer", "tls/certs"}},
-	{"3a", []string{"l4/initial"}},
+	{"3a", []string{"l4/initial", "l4/rate"}},
 	{"4", []string{"store/*", "upstream", "waf", "tls/issuer", "tls/policy", "l4/relay", "l4/udp"}},
 	{"5", []string{"upstream/*", "l4"}},
 	{"6", []string{"listeners", "l7", "l4/stream"}},

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -58,95 +57,76 @@ func TestFlowsPerAddress(t *testing.T) {
 	receive(t, other)
 }
 
-func TestTenants(t *testing.T) {
-	second := int64(time.Second)
-	type step struct {
-		addr   byte
-		at     int64
-		leave  bool
-		ok     bool
-		reason DropReason
+func TestNewFlowsPerSecond(t *testing.T) {
+	up := echo(t, "127.0.0.1:0")
+	o := Options{Handler: newStub(to(up)), Bounds: Bounds{NewFlowsPerSecond: 1}}
+	p := serve(t, New(Limits{}), "127.0.0.1:0", 2, o)
+	at := netip.MustParseAddrPort(p.Addr())
+	first := dialTo(t, at)
+	send(t, first, []byte("x"))
+	receive(t, first)
+	sent := uint64(1)
+	// A slow machine may take more than a second for one of them.
+	until(t, "a flow too many", func() bool {
+		send(t, dialTo(t, at), []byte("x"))
+		sent++
+		until(t, "it to be taken", func() bool { return p.Counts().Received.Datagrams == sent })
+		return p.Counts().Drops[DropRate] > 0
+	})
+	if c := p.Counts(); c.Opened+c.Drops[DropRate] != sent {
+		t.Errorf("%d flows and %v drops of %d", c.Opened, c.Drops, sent)
 	}
-	for _, test := range []struct {
-		name   string
-		bounds Bounds
-		steps  []step
-		left   int // tenants in the table after all
-	}{
-		{"no bounds", Bounds{}, []step{{addr: 1, ok: true}, {addr: 1, ok: true}}, 0},
-		{
-			"flows",
-			Bounds{FlowsPerAddress: 2},
-			[]step{{addr: 1, ok: true}, {addr: 1, ok: true}, {addr: 1, reason: DropAddress}, {addr: 2, ok: true}, {addr: 1, leave: true}, {addr: 1, ok: true}},
-			2,
-		},
-		{
-			"rate",
-			Bounds{NewFlowsPerSecond: 2},
-			[]step{
-				{addr: 1, at: 1, ok: true},
-				{addr: 1, at: 1, ok: true},
-				{addr: 1, at: 1, reason: DropRate},
-				{addr: 1, at: second/2 + 1, ok: true},
-				{addr: 1, at: second/2 + 1, reason: DropRate},
-				{addr: 2, at: second, ok: true},
-			},
-			2,
-		},
-		{
-			"rate with a burst",
-			Bounds{NewFlowsPerSecond: 1, NewFlowsBurst: 3},
-			[]step{
-				{addr: 1, at: 1, ok: true},
-				{addr: 1, at: 1, ok: true},
-				{addr: 1, at: 1, ok: true},
-				{addr: 1, at: 1, reason: DropRate},
-				{addr: 1, at: second + 1, ok: true},
-				{addr: 1, at: second + 1, reason: DropRate},
-			},
-			1,
-		},
-		{
-			"less than one in a second",
-			Bounds{NewFlowsPerSecond: 0.5},
-			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: second, reason: DropRate}, {addr: 1, at: 2*second + 1, ok: true}},
-			1,
-		},
-		{
-			"the rate outlives the flow",
-			Bounds{NewFlowsPerSecond: 1},
-			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, leave: true}, {addr: 1, at: 2, reason: DropRate}},
-			1,
-		},
-		{
-			"what has rested is forgotten",
-			Bounds{NewFlowsPerSecond: 1},
-			[]step{{addr: 1, at: 1, ok: true}, {addr: 1, at: 1, leave: true}, {addr: 2, at: 5 * second, ok: true}},
-			1,
-		},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			all := tenants{all: make(map[tenantKey]*tenant)}
-			flows := make(map[byte][]*tenant)
-			for i, s := range test.steps {
-				if s.leave {
-					n := len(flows[s.addr]) - 1
-					all.leave(flows[s.addr][n], s.at)
-					flows[s.addr] = flows[s.addr][:n]
-					continue
-				}
-				c, reason, ok := all.enter(&key{client: [16]byte{10: 0xff, 11: 0xff, 15: s.addr}}, &test.bounds, s.at)
-				if ok != s.ok || !ok && reason != s.reason {
-					t.Errorf("step %d: got %t and %v", i, ok, reason)
-				}
-				if ok {
-					flows[s.addr] = append(flows[s.addr], c)
-				}
-			}
-			if len(all.all) != test.left {
-				t.Errorf("%d clients are in the table, want %d", len(all.all), test.left)
-			}
-		})
+	send(t, first, []byte("is no new flow"))
+	receive(t, first)
+	other, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 77)}, net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	send(t, other, []byte("x"))
+	receive(t, other)
+
+	rates := p.options.Load().rates
+	p.Change(o)
+	if p.options.Load().rates != rates {
+		t.Error("a change that leaves the rate has lost the counts")
+	}
+	o.Bounds.NewFlowsPerSecond = 0
+	p.Change(o)
+	for range 5 {
+		c := dialTo(t, at)
+		send(t, c, []byte("x"))
+		receive(t, c)
+	}
+}
+
+func TestTenants(t *testing.T) {
+	all := tenants{all: make(map[tenantKey]*tenant)}
+	client := func(addr byte) tenantKey { return tenantOf(&key{client: [16]byte{10: 0xff, 11: 0xff, 15: addr}}) }
+	if c, ok := all.enter(client(1), 0); c != nil || !ok {
+		t.Errorf("without a bound: %v, %t", c, ok)
+	}
+	var flows []*tenant
+	for i, want := range []bool{true, true, false} {
+		c, ok := all.enter(client(1), 2)
+		if ok != want {
+			t.Errorf("flow %d: %t, want %t", i, ok, want)
+		}
+		flows = append(flows, c)
+	}
+	if _, ok := all.enter(client(2), 2); !ok {
+		t.Error("another client is refused")
+	}
+	all.leave(flows[0])
+	c, ok := all.enter(client(1), 2)
+	if !ok {
+		t.Error("the place of a flow that has ended is not given")
+	}
+	all.leave(c)
+	all.leave(flows[1])
+	all.leave(nil)
+	if n := len(all.all); n != 1 {
+		t.Errorf("%d clients are in the table, want 1", n)
 	}
 }
 
@@ -167,26 +147,9 @@ func TestTenantsOfIPv6(t *testing.T) {
 		{"192.0.2.1", false},
 	} {
 		k := key{client: netip.MustParseAddr(test.addr).As16()}
-		if _, _, ok := all.enter(&k, &Bounds{FlowsPerAddress: 1}, 1); ok != test.ok {
+		if _, ok := all.enter(tenantOf(&k), 1); ok != test.ok {
 			t.Errorf("a flow of %s: %t, want %t", test.addr, ok, test.ok)
 		}
-	}
-}
-
-// TestTenantsAreBounded lets many addresses come once each: no more are kept
-// than idleClients.
-func TestTenantsAreBounded(t *testing.T) {
-	all := tenants{all: make(map[tenantKey]*tenant)}
-	for i := range 2 * idleClients {
-		k := key{client: [16]byte{0: byte(i), 1: byte(i >> 8), 2: byte(i >> 16)}}
-		c, _, ok := all.enter(&k, &Bounds{NewFlowsPerSecond: 1e-3, NewFlowsBurst: 1}, 1)
-		if !ok {
-			t.Fatal("a new address was refused")
-		}
-		all.leave(c, 1)
-	}
-	if n := len(all.all); n != idleClients || all.idle.n != n {
-		t.Errorf("%d addresses are kept, %d of them queued, want %d", n, all.idle.n, idleClients)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bulwark-edge/bulwark/internal/epoll"
+	"github.com/bulwark-edge/bulwark/l4/rate"
 )
 
 // Engine is what all listeners share: bounds, and the goroutines.
@@ -75,6 +76,8 @@ type Options struct {
 	// Panicked, if set, is told of a panic of a hook. It may be called by
 	// several goroutines at once, and must not wait.
 	Panicked func(value any, stack []byte)
+
+	rates *rate.Table // of Bounds.NewFlowsPerSecond; nil: no bound
 }
 
 // Port is a listener that is served. Its methods may be called by any
@@ -143,8 +146,14 @@ func (p *Port) abandon() {
 // Change lets new flows be decided by another Handler, within other bounds, and
 // so on. Flows that are there keep theirs. One goroutine calls it at a time.
 func (p *Port) Change(o Options) {
+	old := p.options.Load()
+	if n := o.Bounds.NewFlowsPerSecond; n <= 0 {
+		o.rates = nil
+	} else if o.rates = old.rates; old.Bounds.NewFlowsPerSecond != n {
+		o.rates = rate.New(n)
+	}
 	if o.Keyer == nil {
-		o.Keyer = p.options.Load().Keyer
+		o.Keyer = old.Keyer
 	}
 	if o.Keyer != nil {
 		// What the kernel puts together may be of several flows, which only

@@ -209,7 +209,7 @@ func (l *lane) end(f *Flow, why End) {
 func (l *lane) tellClosed(f *Flow, why End) {
 	defer func() {
 		l.port.engine.flows.Add(-1)
-		l.port.tenants.leave(f.tenant, l.loop.Now())
+		l.port.tenants.leave(f.tenant)
 	}()
 	defer l.port.guard(&l.count)
 	f.handler.Closed(f, why)

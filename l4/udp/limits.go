@@ -35,9 +35,6 @@ const (
 	// flowsPerSocket is how many named flows a client's address and port may
 	// have.
 	flowsPerSocket = 64
-	// idleClients is how many clients without a flow are remembered for the
-	// rate of their new flows.
-	idleClients = 65536
 )
 
 // DefaultIdle is the idle time of a flow whose Decision names none.
@@ -60,10 +57,7 @@ const (
 
 // Bounds bound one listener. Zero values are no bound.
 type Bounds struct {
-	Flows           int // flows of the engine's listeners, in place of Limits.Flows
-	FlowsPerAddress int // flows of one client address
-	// NewFlowsPerSecond is the rate of new flows of one client address, and
-	// NewFlowsBurst how many it may open at once; 0: as many as in a second.
-	NewFlowsPerSecond float64
-	NewFlowsBurst     int
+	Flows             int // flows of the engine's listeners, in place of Limits.Flows
+	FlowsPerAddress   int // flows of one client address
+	NewFlowsPerSecond int // of one client address, as many of them at once
 }

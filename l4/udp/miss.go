@@ -36,7 +36,7 @@ func (l *lane) miss(k *key, i, count int) {
 	if d.Client != d.Peer {
 		client.client, client.scope = d.Client.Addr().As16(), 0
 	}
-	t, reason, ok := l.reserve(&client, &options.Bounds)
+	t, reason, ok := l.reserve(&client, options)
 	if !ok {
 		l.count.drop(reason, count)
 		return
@@ -44,7 +44,7 @@ func (l *lane) miss(k *key, i, count int) {
 	decision, ok := l.admit(options.Handler, &d)
 	if !ok || decision.Verdict == Drop {
 		l.port.engine.flows.Add(-1)
-		l.port.tenants.leave(t, l.loop.Now())
+		l.port.tenants.leave(t)
 		if ok { // a panic is counted already
 			l.count.drop(DropRefused, count)
 		}
@@ -78,17 +78,24 @@ func (l *lane) introduce(o *Options, d *Datagram) (introduced, ok bool) {
 }
 
 // reserve takes a flow's share of all bounds, or tells which is reached.
-func (l *lane) reserve(client *key, bounds *Bounds) (t *tenant, reason DropReason, ok bool) {
-	engine := l.port.engine
-	if engine.flows.Add(1) > int64(cmp.Or(bounds.Flows, engine.limits.Flows)) {
+func (l *lane) reserve(client *key, o *Options) (t *tenant, reason DropReason, ok bool) {
+	engine, tenants := l.port.engine, &l.port.tenants
+	if engine.flows.Add(1) > int64(cmp.Or(o.Bounds.Flows, engine.limits.Flows)) {
 		engine.flows.Add(-1)
 		return nil, DropFlows, false
 	}
-	t, reason, ok = l.port.tenants.enter(client, bounds, l.loop.Now())
+	tk := tenantOf(client)
+	t, ok = tenants.enter(tk, o.Bounds.FlowsPerAddress)
 	if !ok {
 		engine.flows.Add(-1)
+		return nil, DropAddress, false
 	}
-	return t, reason, ok
+	if o.rates != nil && !o.rates.Allow(tk.addr, l.loop.Now()) {
+		engine.flows.Add(-1)
+		tenants.leave(t)
+		return nil, DropRate, false
+	}
+	return t, 0, true
 }
 
 // admit asks the Handler; false: it panicked.
