@@ -276,6 +276,9 @@ func (l *lane) moved(keyer Keyer, f *Flow, k *key, name *address, c *control, pa
 		return false
 	}
 	l.forget(f)
+	if f.tenant != nil && f.header == 0 { // else it counts as the client's that a proxy has told
+		f.tenant = l.port.tenants.move(f.tenant, tenantOf(&at))
+	}
 	f.key, f.name = at, *name
 	if l.socket.wild {
 		f.sourceLen = uint8(putSource(f.source[:], l.socket.family, c.local, c.ifindex))

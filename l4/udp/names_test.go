@@ -2,6 +2,7 @@ package udp
 
 import (
 	"bytes"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -204,5 +205,64 @@ func TestNamesAway(t *testing.T) {
 	p.Close()
 	if e.held.Load() != 0 || len(p.names.claims)+len(p.names.away) != 0 {
 		t.Errorf("%d bytes, %d names and %d addresses are left", e.held.Load(), len(p.names.claims), len(p.names.away))
+	}
+}
+
+// TestMovedFlowsCount lets a flow follow its client to another address, which has
+// its share of flows from then on, and one whose client a proxy tells stay with
+// that client.
+func TestMovedFlowsCount(t *testing.T) {
+	up := echo(t, "127.0.0.1:0")
+	const proxied = "> "
+	h := newStub(to(up))
+	p := serve(t, New(Limits{}), "127.0.0.1:0", 1, Options{
+		Handler: h, Keyer: tagged{}, Bounds: Bounds{FlowsPerAddress: 1},
+		Introduce: func(d *Datagram) bool {
+			if bytes.HasPrefix(d.Payload, []byte(proxied)) {
+				d.Client, d.Payload = netip.MustParseAddrPort("192.0.2.1:1"), d.Payload[len(proxied):]
+			}
+			return true
+		},
+	})
+	at := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(p.Addr()))
+	from := func(ip byte) *net.UDPConn {
+		c, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, ip)}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	drops := uint64(0)
+	for _, step := range []struct {
+		ip   byte
+		what string
+		ok   bool
+	}{
+		{21, "#a begins", true},
+		{21, "#b is one too many", false},
+		{22, "#a moves", true},
+		{21, "#b has the place", true},
+		{22, "#c has none", false},
+		{23, proxied + "#d is 192.0.2.1's", true},
+		{24, "#d moves with its proxy", true},
+		{23, "#e has the first place", true},
+		{25, proxied + "#f is 192.0.2.1's too", false},
+		{24, "#g has the first place", true},
+		{21, "#a moves back, to where there is no place", true},
+		{22, "#h has the place that is left", true},
+	} {
+		c := from(step.ip)
+		send(t, c, []byte(step.what))
+		if step.ok {
+			receive(t, c)
+			continue
+		}
+		drops++
+		until(t, step.what, func() bool { return p.Counts().Drops[DropAddress] == drops })
+	}
+	p.Close()
+	if n := len(p.tenants.all); n != 0 {
+		t.Errorf("%d clients are left", n)
 	}
 }

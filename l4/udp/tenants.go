@@ -66,6 +66,15 @@ func (t *tenants) leave(c *tenant) {
 	t.take(c)
 }
 
+// move counts a flow under another client, and returns that. A flow that goes on
+// is not held against the bound again, which only its new ones are.
+func (t *tenants) move(c *tenant, to tenantKey) *tenant {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.take(c)
+	return t.add(to)
+}
+
 func (t *tenants) take(c *tenant) {
 	if c.flows--; c.flows == 0 {
 		delete(t.all, c.key)
