@@ -70,7 +70,6 @@ func (l *lane) leave(f *Flow) {
 		l.loop.Again(&l.flushing)
 	}
 	if f.answers > 0 && f.upstreamReceived.Datagrams >= uint64(f.answers)*f.received.Datagrams {
-		l.flush() // what the Handler is told at the end includes these
 		l.end(f, End{Reason: Answered})
 	}
 }

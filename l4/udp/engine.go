@@ -118,7 +118,7 @@ func (e *Engine) Serve(sockets []*Socket, o Options) (*Port, error) {
 		l, err := newLane(p, s)
 		if err == nil {
 			p.lanes = append(p.lanes, l)
-			err = l.loop.AddFor(s.fd, epoll.Readable, l)
+			err = l.loop.AddLevel(s.fd, epoll.Readable, l)
 		}
 		if err != nil {
 			p.abandon()
@@ -211,7 +211,6 @@ func (p *Port) Close() {
 		p.resolves.Wait()
 		p.onLoops(func(l *lane) {
 			l.endAll(Closing)
-			l.flush()
 			l.loop.Remove(l.socket.fd)
 			l.loop.Close()
 		})

@@ -177,6 +177,9 @@ func (l *lane) end(f *Flow, why End) {
 	if f.state == closed {
 		return
 	}
+	if l.toClients.n > 0 {
+		l.flush() // what the Handler is told includes the answers that wait to leave
+	}
 	f.state = closed
 	l.forget(f)
 	l.dropNames(f)

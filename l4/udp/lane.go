@@ -71,7 +71,6 @@ func (l *lane) free() {
 func (l *lane) panicked(h epoll.Handler, value any, stack []byte) {
 	l.count.drop(DropPanic, 1)
 	l.forgetBatch()
-	l.loop.Again(l) // there may be more in the socket, which is not told twice
 	if f, ok := h.(*Flow); ok {
 		l.end(f, End{Reason: Failed, Err: errPanic})
 	}
@@ -91,14 +90,13 @@ func (l *lane) forgetBatch() {
 	l.toUpstream.n, l.toUpstream.used = 0, 0
 }
 
-// Ready receives from clients: one batch, then the others have their turn.
+// Ready receives from clients: one batch, then the others have their turn. The
+// next turn tells if there is more: a batch that is not full says nothing of it,
+// since an error ends it too.
 func (l *lane) Ready(uint32) {
 	n, err := l.in.receive(l.socket.fd, 0, batchSize)
 	if err != nil {
-		if err != unix.EAGAIN {
-			l.loop.Again(l) // an error of an earlier answer; it is told once
-		}
-		return
+		return // it is of an earlier answer, or has cut the last batch short, and is told once
 	}
 	for i := range n {
 		l.take(i)
@@ -107,9 +105,6 @@ func (l *lane) Ready(uint32) {
 		l.forward(f)
 	}
 	l.touched = l.touched[:0]
-	if n == batchSize {
-		l.loop.Again(l)
-	}
 }
 
 // take finds the flow of the i-th datagram and appends it to the flow's chain.
