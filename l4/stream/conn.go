@@ -56,7 +56,7 @@ func (s *Server) handOver(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config.
 		st.fail(reason)
 		return
 	}
-	st := s.ServeSocket(fd, nil, &c.Info, p, r, protocol, c)
+	st := s.ServeSocket(fd, &c.Info, p, r, protocol, c)
 	c.OnCut(st.Cut)
 }
 

@@ -3,7 +3,6 @@ package stream
 import (
 	"errors"
 	"os"
-	"slices"
 	"syscall"
 
 	"github.com/bulwark-edge/bulwark/config"
@@ -17,10 +16,10 @@ type Stream struct{ *stream }
 // ServeSocket serves a stream whose bytes are passed on as they are: of plain
 // TCP, or of TLS that is not ours. It takes fd over, a connected socket that
 // does not block and that no poller knows, and c, which it closes in the end.
-// first is what was read of the client already. It returns at once.
-func (s *Server) ServeSocket(fd int, first []byte, info *l4.Info, p *Pipeline, r *l4.Route, protocol config.Protocol, c Client) Stream {
+// It returns at once.
+func (s *Server) ServeSocket(fd int, info *l4.Info, p *Pipeline, r *l4.Route, protocol config.Protocol, c Client) Stream {
 	st := s.begin(info, p, r, protocol, c)
-	st.fd, st.first, st.loop = fd, first, s.relay.Loop()
+	st.fd, st.loop = fd, s.relay.Loop()
 	if !st.loop.Post(func() { st.guarded(st.start) }) {
 		st.fail(l4.ReasonDraining)
 	}
@@ -102,15 +101,10 @@ func (st *stream) dialed(d *relay.Dial, err error) {
 	}
 	defer d.Cancel() // does nothing to one that is linked
 	st.reached()
-	first := st.first
-	if len(st.Preamble) > 0 {
-		first = slices.Concat(st.Preamble, first)
-	}
-	st.first = nil
 	fd := st.fd
 	st.fd = -1
 	st.link = st.loop.Start(relay.Pair{
-		Client: fd, Dialed: d, First: first, Idle: st.service.IdleTimeout,
+		Client: fd, Dialed: d, First: st.Preamble, Idle: st.service.IdleTimeout,
 		Done: func(r relay.Result) { st.guarded(func() { st.relayed(r) }) },
 	})
 }

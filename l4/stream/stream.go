@@ -29,11 +29,10 @@ type stream struct {
 	over     bool
 
 	// Of a stream on a loop.
-	loop  *relay.Loop
-	fd    int         // the client's; -1: it is the link's, or closed
-	first []byte      // what was read of the client before it was relayed
-	dial  *relay.Dial // under way
-	link  *relay.Link
+	loop *relay.Loop
+	fd   int         // the client's; -1: it is the link's, or closed
+	dial *relay.Dial // under way
+	link *relay.Link
 
 	// Of a flow of QUIC.
 	idLen int // of the ids that its server has; 0: not known
