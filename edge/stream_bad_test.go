@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"encoding/json"
 	"io"
 	"net"
 	"testing"
@@ -105,4 +106,58 @@ func TestStreamPinsSnapshot(t *testing.T) {
 		t.Errorf("the stream was not ended in order: %v", err)
 	}
 	counts(t, e, l4.ReasonDraining, 1)
+}
+
+// TestUnroutedDatagramsAreQuiet sends datagrams that no route wants, or that a
+// plugin refuses, from ever new addresses, as anyone may make them up: each
+// counts, few have a line.
+func TestUnroutedDatagramsAreQuiet(t *testing.T) {
+	const sent, perSecond = 300, 10
+	for _, tt := range []struct {
+		name, route string
+		reason      l4.Reason
+	}{
+		{"no route", "", l4.ReasonNoRoute},
+		{"refused", "routes: [{name: a, protocols: [udp], sources: [{ip: 127.0.0.0/8}], plugins: [{name: ip-restriction, protocols: [udp], config: {deny: [127.0.0.0/8]}}]}]", l4.ReasonRefused},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := testkit.StartEdge(t, "node: {listeners: [{name: udp, address: '127.0.0.1:0', serve: udp}]}\n"+
+				"services: [{name: a, url: 'udp://127.0.0.1:9', "+tt.route+"}]")
+			for i := range sent {
+				c, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 1, byte(i))}, net.UDPAddrFromAddrPort(e.At("udp")))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Write([]byte("x")); err != nil {
+					t.Fatal(err)
+				}
+				c.Close()
+				counts(t, e, tt.reason, uint64(i+1))
+			}
+			e.Stop()
+			type line struct {
+				Reason   string
+				Started  int64 `json:"started_at"`
+				Unlogged int
+			}
+			var lines []line
+			told := 0
+			for _, text := range e.AccessLog() {
+				var l line
+				if err := json.Unmarshal([]byte(text), &l); err != nil || l.Reason != tt.reason.String() {
+					t.Fatalf("the line %q: %v", text, err)
+				}
+				lines = append(lines, l)
+				told += 1 + l.Unlogged
+			}
+			if len(lines) < perSecond || told > sent {
+				t.Fatalf("%d lines that tell of %d datagrams, of %d", len(lines), told, sent)
+			}
+			// However long it took, there is no more than the time allows.
+			most := perSecond + 1 + int(lines[len(lines)-1].Started-lines[0].Started)*perSecond/1000
+			if len(lines) > most {
+				t.Errorf("%d lines, want at most %d", len(lines), most)
+			}
+		})
+	}
 }

@@ -43,7 +43,8 @@ func (s *Session) Latencies() (session, kong time.Duration) {
 
 // AppendLogEntry appends the stream as one JSON object in the shape of Kong's
 // log serializer for streams, beside it `protocol`, `reason`, our code of why it
-// ended, and `tries_left_out`, the number of tries that are not listed. It is valid within a Log hook.
+// ended, `tries_left_out`, the number of tries that are not listed, and
+// `unlogged`. It is valid within a Log hook.
 func (s *Session) AppendLogEntry(b []byte) []byte {
 	b = append(b, `{"session":{`...)
 	b = s.appendTLS(b)
@@ -79,6 +80,9 @@ func (s *Session) AppendLogEntry(b []byte) []byte {
 	b = append(append(append(b, `,"workspace_name":"default","protocol":"`...), s.Protocol...), '"')
 	if s.Reason != ReasonNone {
 		b = append(append(append(b, `,"reason":"`...), s.Reason.String()...), '"')
+	}
+	if s.Unlogged > 0 {
+		b = strconv.AppendUint(append(b, `,"unlogged":`...), s.Unlogged, 10)
 	}
 	return append(b, '}')
 }

@@ -50,3 +50,21 @@ func TestLogOfTLS(t *testing.T) {
 		})
 	}
 }
+
+// TestLogOfUnlogged tells of sessions that have no line, if there are any.
+func TestLogOfUnlogged(t *testing.T) {
+	info := l4.NewInfo("udp", netip.MustParseAddrPort("192.0.2.7:4711"), netip.MustParseAddrPort("192.0.2.1:53"))
+	for _, want := range []uint64{0, 1, 1 << 63} {
+		s := &l4.Session{Info: &info, Protocol: config.UDP, Reason: l4.ReasonNoRoute, Unlogged: want}
+		var entry struct {
+			Reason   string
+			Unlogged *uint64
+		}
+		if err := json.Unmarshal(s.AppendLogEntry(nil), &entry); err != nil {
+			t.Fatal(err)
+		}
+		if entry.Reason != "no_route" || (entry.Unlogged != nil) != (want > 0) || want > 0 && *entry.Unlogged != want {
+			t.Errorf("%d unlogged: %+v", want, entry)
+		}
+	}
+}

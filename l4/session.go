@@ -31,6 +31,10 @@ type Session struct {
 	Connected int64 // sock.Now when the upstream was reached; 0: never
 	Ended     int64 // sock.Now; 0 until the Log hooks run
 	Reason    Reason
+
+	// Unlogged is how many sessions before this one, which have ended for the same
+	// reason, have no line in the access log because there were too many.
+	Unlogged uint64
 }
 
 // Datagrams reports whether the session is a flow of datagrams, rather than a

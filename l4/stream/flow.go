@@ -35,6 +35,7 @@ type flows struct {
 	packets *l4.Packets
 	acquire func(listener string) Site // held until its Release
 	ids     quicIDs
+	lines   sparing
 }
 
 var _ udp.Handler = (*flows)(nil)
@@ -86,8 +87,12 @@ func (h *flows) route(site *Site, info *l4.Info) udp.Decision {
 		}
 	}
 	st := h.server.begin(info, site.Pipeline, route, protocol, noClient{})
+	st.lines = &h.lines
 	decision := udp.Decision{Verdict: udp.Drop}
 	st.guarded(func() { decision = st.admitFlow() })
+	if decision.Verdict != udp.Drop {
+		st.lines = nil
+	}
 	return decision
 }
 

@@ -34,6 +34,8 @@ type stream struct {
 	dial *relay.Dial // under way
 	link *relay.Link
 
+	lines *sparing // of the access log, while there is no flow yet; else nil
+
 	// Of a flow of QUIC.
 	idLen int // of the ids that its server has; 0: not known
 }
@@ -276,9 +278,21 @@ func (st *stream) end(now int64) {
 
 // writeLog writes the line of the access log.
 func (st *stream) writeLog() {
+	if !st.logged() {
+		return
+	}
 	b := buf.Get(buf.Medium)
 	defer b.Put()
 	st.pipeline.AccessLog.Write(append(st.AppendLogEntry(b.B[:0]), '\n'))
+}
+
+// logged reports whether the stream has a line in the access log.
+func (st *stream) logged() (ok bool) {
+	if st.lines == nil {
+		return true
+	}
+	st.Unlogged, ok = st.lines.line(st.Reason, st.Ended)
+	return ok
 }
 
 // survive runs a part of the stream's end. A panic ends only that part.

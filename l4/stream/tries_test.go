@@ -123,7 +123,7 @@ func TestManyTries(t *testing.T) {
 		b := newBench(t)
 		route := b.route(nil, deaf(t))
 		route.Service.Tries = n
-		_, _, closed := b.connect(route, "")
+		_, _, closed := b.connect(route)
 		e := b.entry()
 		tries := e["tries"].([]any)
 		var left any
