@@ -1,7 +1,6 @@
 package iprestriction_test
 
 import (
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -146,31 +145,4 @@ func TestBadFiles(t *testing.T) {
 			}
 		})
 	}
-}
-
-// FuzzList reads lists: none is a crash, and what is read holds what it says.
-func FuzzList(f *testing.F) {
-	f.Add("192.0.2.1\n")
-	f.Add("# none\n\n2001:db8::/32 # some\n10.0.0.0/8")
-	f.Add("10.0.0.0/33\n")
-	f.Fuzz(func(t *testing.T, content string) {
-		path := filepath.Join(t.TempDir(), "list")
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		built, err := iprestriction.New(iprestriction.Config{AllowFiles: []string{path}}, newEnv())
-		if err != nil {
-			return
-		}
-		p := built.(*iprestriction.Plugin)
-		defer p.Close()
-		for line := range strings.Lines(content) {
-			if a, err := netip.ParseAddr(strings.TrimSpace(line)); err == nil {
-				info := l4.NewInfo("web", netip.AddrPortFrom(a, 1), netip.MustParseAddrPort("192.0.2.1:80"))
-				if p.Conn(&info) {
-					t.Error(fmt.Sprint(a, " stands in the list and is refused"))
-				}
-			}
-		}
-	})
 }
