@@ -161,7 +161,7 @@ func (l *lane) decided(f *Flow, d *Decision) {
 	l.start(f, d, func() {
 		for i, p := range payloads {
 			if i == 0 {
-				l.first(f, d.Preamble, p.b, p.segment)
+				l.sendFirst(f, d.Preamble, p.b, p.segment)
 			} else {
 				l.late(f, p)
 			}

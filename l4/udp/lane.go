@@ -28,6 +28,7 @@ type lane struct {
 	extra   [batchSize]control
 	aliases [maxNames]Name // of the datagram at hand
 	touched []*Flow        // with datagrams in the batch
+	first   Datagram       // of what may become a flow, while the Handler has it
 
 	answers *slots // from upstreams; those in toClients are in use
 	used    int

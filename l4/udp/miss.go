@@ -18,14 +18,15 @@ func (l *lane) miss(k *key, i, count int) {
 	}
 	options := l.port.options.Load()
 	payload, segment := l.in.payload(i), l.extra[i].segment
-	d := Datagram{Client: k.clientAddr(), Local: l.localOf(k), Payload: payload}
+	d := &l.first
+	*d = Datagram{Client: k.clientAddr(), Local: l.localOf(k), Payload: payload}
 	d.Peer = d.Client
 	if segment > 0 {
 		d.Payload = payload[:segment]
 	}
 	size := len(d.Payload)
 	if options.Introduce != nil {
-		if introduced, ok := l.introduce(options, &d); !introduced {
+		if introduced, ok := l.introduce(options, d); !introduced {
 			if ok {
 				l.count.drop(DropRefused, count)
 			}
@@ -41,7 +42,7 @@ func (l *lane) miss(k *key, i, count int) {
 		l.count.drop(reason, count)
 		return
 	}
-	decision, ok := l.admit(options.Handler, &d)
+	decision, ok := l.admit(options.Handler, d)
 	if !ok || decision.Verdict == Drop {
 		l.port.engine.flows.Add(-1)
 		l.port.tenants.leave(t)
@@ -63,11 +64,11 @@ func (l *lane) miss(k *key, i, count int) {
 	case Wait:
 		f.held = new(held)
 		l.hold(f, payload, segment)
-		l.resolve(f, &d)
+		l.resolve(f, d)
 	case More:
 		l.inquire(f, payload, segment)
 	default:
-		l.start(f, &decision, func() { l.first(f, decision.Preamble, payload, segment) }, count)
+		l.start(f, &decision, func() { l.sendFirst(f, decision.Preamble, payload, segment) }, count)
 	}
 }
 
@@ -130,9 +131,9 @@ func (l *lane) start(f *Flow, d *Decision, send func(), count int) {
 	send()
 }
 
-// first sends a flow's first payload, which may be several datagrams; the first
+// sendFirst sends a flow's first payload, which may be several datagrams; the first
 // of them loses its header, and the preamble goes before it.
-func (l *lane) first(f *Flow, preamble, payload []byte, segment int) {
+func (l *lane) sendFirst(f *Flow, preamble, payload []byte, segment int) {
 	if len(preamble) > 0 || f.header > 0 {
 		p := payload
 		if segment > 0 {
