@@ -51,6 +51,7 @@ func Compile(cfg *config.Config, changed []config.Key, prev *Snapshot, env Env) 
 		prev = new(Snapshot)
 	}
 	c := &compiler{env: env, cfg: cfg, prev: prev, touched: touch(cfg, changed, prev.Config), snap: &Snapshot{
+		lease:   new(lease),
 		Config:  cfg,
 		sites:   make(map[string]*site),
 		plugins: make(map[config.ID]*placed, cfg.Plugins.Len()),
@@ -278,7 +279,7 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 			s.tls = tlsConfig
 		}
 		s.stream = c.streamSite(l, streamTLS, g)
-		s.stream.pipeline.Plan, s.stream.pipeline.Release = s.stream.plan, s.snapshot.releaseAside
+		s.stream.pipeline.Release = c.snap.releaseAside
 		return s, nil
 	}
 	var err error
@@ -383,28 +384,6 @@ func logLevel(name string) slog.Level {
 // logCloseTime bounds the last writes of an access log that is not used any
 // more.
 const logCloseTime = 5 * time.Second
-
-// hold counts the snapshot in as a user of what snapshots share.
-func (s *Snapshot) hold() {
-	for _, in := range s.plugins {
-		in.users.Add(1)
-	}
-	if s.accessLog != nil {
-		s.accessLog.users.Add(1)
-	}
-}
-
-// close gives up what the snapshot shares and closes what nobody uses any more.
-func (s *Snapshot) close(log *slog.Logger) {
-	for _, in := range s.plugins {
-		if in.users.Add(-1) == 0 {
-			in.close(log)
-		}
-	}
-	if s.accessLog != nil && s.accessLog.users.Add(-1) == 0 {
-		s.accessLog.close(log)
-	}
-}
 
 // discard closes what was opened for a snapshot that never serves.
 func (s *Snapshot) discard() {

@@ -23,7 +23,7 @@ var _ l4.Acceptor = (*Edge)(nil)
 func (e *Edge) ServePackets(ctx context.Context, p *l4.Packets) {
 	e.streams.ServePackets(ctx, p, func(listener string) stream.Site {
 		s := e.acquire(listener).(*site)
-		return stream.Site{Pipeline: &s.stream.pipeline, Router: s.stream.router, Bounds: s.stream.bounds, Refuses: s.guard.refuses, Proxied: s.stream.proxied}
+		return stream.Site{Pipeline: s.stream.pipeline, Router: s.stream.router, Bounds: s.stream.bounds, Refuses: s.guard.refuses, Proxied: s.stream.proxied}
 	})
 }
 
@@ -31,6 +31,24 @@ func (e *Edge) ServePackets(ctx context.Context, p *l4.Packets) {
 // refuses it: as a stream where the listener has streams and a route wants it,
 // else HTTP, within TLS where the listener has that.
 func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
+	var st routedStream
+	e.serveConn(ctx, c, &st)
+	if st.route != nil {
+		e.streams.ServeConn(c, st.pipeline, st.route, st.protocol)
+	}
+}
+
+// routedStream is a stream that is to be served by its pipeline, which gives the
+// hold of the snapshot back. It is served where no variable leads to the snapshot
+// any more, since it may last for days.
+type routedStream struct {
+	pipeline *stream.Pipeline
+	route    *l4.Route // nil: there is none
+	protocol config.Protocol
+}
+
+// serveConn is ServeConn but for streams, which it leaves to be served.
+func (e *Edge) serveConn(ctx context.Context, c *l4.Conn, st *routedStream) {
 	s := e.acquire(c.Listener).(*site)
 	why, refused := telemetry.RefusedPlugin, s.refuses(&c.Info)
 	if s.serve == config.ServeUDP || c.Raw() && s.serve != config.ServeTCP { // a reload has given the listener's name away
@@ -42,7 +60,7 @@ func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
 		c.Close()
 		return
 	}
-	if (s.stream.peeks || s.serve == config.ServeTCP) && e.serveStream(ctx, c, s) {
+	if (s.stream.peeks || s.serve == config.ServeTCP) && e.serveStream(ctx, c, s, st) {
 		return
 	}
 	cfg, timeout := s.tls, s.settings.HeaderTimeout
@@ -68,9 +86,9 @@ func (s *site) refuses(info *l4.Info) (refused bool) {
 	return refused
 }
 
-// serveStream serves c as a stream, and takes it and the hold of s over. It
-// returns false, and has taken nothing, if c is to be served as HTTP.
-func (e *Edge) serveStream(ctx context.Context, c *l4.Conn, s *site) (taken bool) {
+// serveStream makes c a stream, and takes it and the hold of s over. It returns
+// false, and has taken nothing, if c is to be served as HTTP.
+func (e *Edge) serveStream(ctx context.Context, c *l4.Conn, s *site, st *routedStream) (taken bool) {
 	held := true
 	defer func() {
 		if held && taken {
@@ -95,7 +113,7 @@ func (e *Edge) serveStream(ctx context.Context, c *l4.Conn, s *site) (taken bool
 		return false
 	default:
 		held = false
-		e.streams.ServeConn(c, &s.stream.pipeline, v.route, v.protocol)
+		*st = routedStream{s.stream.pipeline, v.route, v.protocol}
 	}
 	return true
 }

@@ -134,14 +134,7 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 		s.discard()
 		return err
 	}
-	e.retiring.Add(1)
-	s.edge = e
-	s.users.Store(1)
-	s.retire = func() {
-		defer e.retiring.Done()
-		s.close(e.env.Log)
-	}
-	s.hold()
+	s.begin(e)
 	e.names.configure(node)
 	s.tellPlugins()
 	old := e.current.Swap(s)

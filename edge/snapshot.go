@@ -18,6 +18,7 @@ import (
 // until its next request, or until it was idle for some seconds.
 type Snapshot struct {
 	Config *config.Config
+	*lease
 
 	sites     map[string]*site // by listener
 	orphan    *site            // for connections of listeners that are gone
@@ -32,10 +33,17 @@ type Snapshot struct {
 	accessLog *sharedLog
 	groups    []group       // the upstreams, by name
 	checks    []health.Spec // of those that are probed
+}
 
-	edge   *Edge        // that it was applied to
-	users  atomic.Int64 // connections with exchanges, and one for being the current snapshot
-	retire func()       // called once, when users falls to zero
+// lease counts who uses a snapshot, and has what is closed when nobody does any
+// more. It is apart from the snapshot because a stream may last for days: it
+// keeps the lease, its route and its service, and not all routes that there were
+// when it began.
+type lease struct {
+	edge      *Edge        // that the snapshot was applied to
+	users     atomic.Int64 // streams, connections with exchanges, and one for being the current snapshot
+	instances []*instance  // of plugins
+	accessLog *sharedLog   // nil: none
 }
 
 // site is a listener's part of a snapshot.
@@ -68,38 +76,70 @@ func (s *Snapshot) site(listener string) *site {
 	return s.orphan
 }
 
-func (s *Snapshot) release() {
-	if s.users.Add(-1) == 0 {
-		s.retire()
+func (l *lease) release() {
+	if l.users.Add(-1) == 0 {
+		l.retire()
 	}
 }
 
 // releaseAside is release for the loops of streams, which must not wait: what is
 // closed with the snapshot, such as logs, is closed by another goroutine.
-func (s *Snapshot) releaseAside() {
-	if s.users.Add(-1) > 0 {
+func (l *lease) releaseAside() {
+	if l.users.Add(-1) > 0 {
 		return
 	}
-	s.edge.retiring.Go(func() {
+	l.edge.retiring.Go(func() {
 		defer func() {
 			if v := recover(); v != nil {
-				s.edge.env.Metrics.Panics.Inc()
-				s.edge.env.Log.Error("recovering from a panic in the end of a snapshot", "panic", v, "stack", string(debug.Stack()))
+				l.edge.env.Metrics.Panics.Inc()
+				l.edge.env.Log.Error("recovering from a panic in the end of a snapshot", "panic", v, "stack", string(debug.Stack()))
 			}
 		}()
-		s.retire()
+		l.retire()
 	})
 }
 
 // acquire takes a use of the snapshot unless it is already retired.
-func (s *Snapshot) acquire() bool {
+func (l *lease) acquire() bool {
 	for {
-		n := s.users.Load()
+		n := l.users.Load()
 		if n == 0 {
 			return false
 		}
-		if s.users.CompareAndSwap(n, n+1) {
+		if l.users.CompareAndSwap(n, n+1) {
 			return true
 		}
+	}
+}
+
+// begin lets the snapshot serve an edge: it counts in as a user of what snapshots
+// share, and as one that is current.
+func (s *Snapshot) begin(e *Edge) {
+	e.retiring.Add(1)
+	l := s.lease
+	l.edge, l.accessLog = e, s.accessLog
+	l.instances = make([]*instance, 0, len(s.plugins))
+	for _, in := range s.plugins {
+		in.users.Add(1)
+		l.instances = append(l.instances, in.instance)
+	}
+	if l.accessLog != nil {
+		l.accessLog.users.Add(1)
+	}
+	l.users.Store(1)
+}
+
+// retire gives up what the snapshot shares and closes what nobody uses any more.
+// It is called once, when users falls to zero.
+func (l *lease) retire() {
+	defer l.edge.retiring.Done()
+	log := l.edge.env.Log
+	for _, in := range l.instances {
+		if in.users.Add(-1) == 0 {
+			in.close(log)
+		}
+	}
+	if l.accessLog != nil && l.accessLog.users.Add(-1) == 0 {
+		l.accessLog.close(log)
 	}
 }

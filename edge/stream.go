@@ -135,12 +135,11 @@ func (c *compiler) buildStreamRouter() (err error) {
 
 // streamSite is what a listener's part of a snapshot has for streams.
 type streamSite struct {
-	pipeline stream.Pipeline
+	pipeline *stream.Pipeline // apart, for it is what streams keep
 	router   *l4.Router
 	tls      *tls.Config // to terminate streams
 	peeks    bool        // connections may be streams over TLS, of which the ClientHello tells
 	hello    int         // most bytes of one
-	plans    map[*l4.Plan]*l4.Plan
 	bounds   udp.Bounds
 	proxied  func(peer netip.Addr) bool // of flows; nil: no peer sends a PROXY header
 }
@@ -148,7 +147,7 @@ type streamSite struct {
 func (c *compiler) streamSite(l *config.Listener, cfg *tls.Config, g *guard) streamSite {
 	node := &c.cfg.Node.Limits
 	s := streamSite{router: c.snap.streams.router, tls: cfg, hello: int(node.HelloBytes)}
-	s.pipeline = stream.Pipeline{Listener: c.env.Metrics.Listener(l.Name), Idle: node.FlowIdleTimeout.Std(), Answers: l.Answers}
+	s.pipeline = &stream.Pipeline{Plan: routePlan, Listener: c.env.Metrics.Listener(l.Name), Idle: node.FlowIdleTimeout.Std(), Answers: l.Answers}
 	if c.snap.accessLog != nil {
 		s.pipeline.AccessLog = c.snap.accessLog.LineLog
 	}
@@ -173,29 +172,25 @@ func (c *compiler) streamSite(l *config.Listener, cfg *tls.Config, g *guard) str
 	if len(g.streams) == 0 {
 		return s
 	}
-	s.plans = make(map[*l4.Plan]*l4.Plan)
+	plans := make(map[*l4.Plan]*l4.Plan)
 	for _, r := range c.snap.streams.routes {
-		if s.plans[r.Plan] == nil {
-			s.plans[r.Plan] = newStreamPlan(slices.Concat(g.streams, r.plan.instances))
+		if plans[r.Plan] == nil {
+			plans[r.Plan] = newStreamPlan(slices.Concat(g.streams, r.plan.instances))
 		}
 	}
+	// What stands on the listener itself goes before the route's.
+	s.pipeline.Plan = func(r *l4.Route) *l4.Plan { return plans[r.Plan] }
 	return s
 }
+
+// routePlan returns what runs for a stream of a route.
+func routePlan(r *l4.Route) *l4.Plan { return r.Plan }
 
 func valueOr(p *int, otherwise int) int {
 	if p != nil {
 		return *p
 	}
 	return otherwise
-}
-
-// plan returns what runs for a stream of a route: what stands on the listener
-// itself, and then the route's.
-func (s *streamSite) plan(r *l4.Route) *l4.Plan {
-	if s.plans == nil {
-		return r.Plan
-	}
-	return s.plans[r.Plan]
 }
 
 // match finds the route of a connection that is not a stream over TLS.
