@@ -6,16 +6,18 @@ package index
 import (
 	"hash/maphash"
 	"iter"
-	"maps"
-	"math/bits"
+	"slices"
 )
 
 // Map is an immutable map, safe for concurrent use. Its entries lie in shards,
-// plain maps of which versions share those that are the same. The zero value
-// is empty.
+// of which versions share those that are the same. The zero value is empty.
+//
+// An entry holds its value, not a pointer to one, and only small marks lead to
+// it: looking up a key that is there reads one entry and the key's bytes from
+// memory that caches need not hold.
 type Map[V any] struct {
 	seed   maphash.Seed
-	shards []map[string]V // a power of two of them, or none
+	shards []shard[V] // a power of two of them, or none
 	len    int
 }
 
@@ -29,8 +31,8 @@ type Change[V any] struct {
 // perShard is how many entries a shard has when the shards are laid out anew.
 // That happens when there are mostPerShard of them to a shard.
 const (
-	perShard     = 32
-	mostPerShard = 128
+	perShard     = 64
+	mostPerShard = 256
 )
 
 // Len returns the number of entries.
@@ -38,19 +40,28 @@ func (m *Map[V]) Len() int { return m.len }
 
 // Get returns the value of a key.
 func (m *Map[V]) Get(key string) (value V, ok bool) {
-	if m.len == 0 {
-		return value, false
+	if v := m.Find(key); v != nil {
+		return *v, true
 	}
-	value, ok = m.shards[m.shardOf(key)][key]
-	return value, ok
+	return value, false
+}
+
+// Find returns where the value of a key lies, nil if there is none. It is not
+// to be written to.
+func (m *Map[V]) Find(key string) *V {
+	if m.len == 0 {
+		return nil
+	}
+	h := maphash.String(m.seed, key)
+	return m.shardOf(h).find(h, key)
 }
 
 // All yields the entries, in no order.
 func (m *Map[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
-		for _, shard := range m.shards {
-			for key, value := range shard {
-				if !yield(key, value) {
+		for i := range m.shards {
+			for _, e := range m.shards[i].entries {
+				if !yield(e.key, e.value) {
 					return
 				}
 			}
@@ -59,48 +70,74 @@ func (m *Map[V]) All() iter.Seq2[string, V] {
 }
 
 // With returns a map in which the changes were made, one after the other. It
-// copies the shards in which they lie.
+// copies the shards in which they lie. A key is from then on the string that
+// the last change of it came with.
 func (m *Map[V]) With(changes []Change[V]) Map[V] {
 	if len(changes) == 0 {
 		return *m
 	}
-	w := Map[V]{seed: m.seed, len: m.len}
-	own := []bool{} // the shards that are no others' yet
+	w := Map[V]{seed: m.seed}
 	if most := m.len + len(changes); most > mostPerShard*len(m.shards) {
-		w.layOut(m, most)
+		w.layOut(m, changes)
 	} else {
-		w.shards, own = append(w.shards, m.shards...), make([]bool, len(m.shards))
+		w.copyShards(m, changes)
 	}
+	w.len = m.len
 	for i := range changes {
 		c := &changes[i]
-		at := w.shardOf(c.Key)
-		if len(own) > 0 && !own[at] {
-			w.shards[at], own[at] = maps.Clone(w.shards[at]), true
-		}
-		shard := w.shards[at]
-		before := len(shard)
+		h := maphash.String(w.seed, c.Key)
+		s := w.shardOf(h)
+		before := len(s.entries)
 		if c.Gone {
-			delete(shard, c.Key)
+			s.remove(w.seed, h, c.Key)
 		} else {
-			shard[c.Key] = c.Value
+			s.put(h, c.Key, c.Value)
 		}
-		w.len += len(shard) - before
+		w.len += len(s.entries) - before
 	}
 	return w
 }
 
-// layOut makes shards for most entries and copies those of m into them.
-func (m *Map[V]) layOut(old *Map[V], most int) {
+// layOut makes shards with room for the changes, and puts what is in old there.
+func (m *Map[V]) layOut(old *Map[V], changes []Change[V]) {
 	m.seed = maphash.MakeSeed()
-	m.shards = make([]map[string]V, 1<<bits.Len(uint((most-1)/perShard)))
+	count := 1
+	for count*perShard < old.len+len(changes) {
+		count *= 2
+	}
+	m.shards = make([]shard[V], count)
+	room := make([]int, count)
+	for key := range old.All() {
+		room[m.place(maphash.String(m.seed, key))]++
+	}
+	for i := range changes {
+		room[m.place(maphash.String(m.seed, changes[i].Key))]++
+	}
 	for i := range m.shards {
-		m.shards[i] = make(map[string]V, most/len(m.shards))
+		m.shards[i] = newShard[V](room[i])
 	}
 	for key, value := range old.All() {
-		m.shards[m.shardOf(key)][key] = value
+		h := maphash.String(m.seed, key)
+		m.shardOf(h).put(h, key, value)
 	}
 }
 
-func (m *Map[V]) shardOf(key string) int {
-	return int(maphash.String(m.seed, key) & uint64(len(m.shards)-1))
+// copyShards takes the shards of old, and copies those that change, with room
+// for the changes.
+func (m *Map[V]) copyShards(old *Map[V], changes []Change[V]) {
+	m.shards = slices.Clone(old.shards)
+	room := make([]int, len(m.shards))
+	for i := range changes {
+		room[m.place(maphash.String(m.seed, changes[i].Key))]++
+	}
+	for i, more := range room {
+		if more > 0 {
+			m.shards[i] = m.shards[i].copied(m.seed, more)
+		}
+	}
 }
+
+// place returns the index of a hash's shard, of which there are some.
+func (m *Map[V]) place(h uint64) int { return int(h & uint64(len(m.shards)-1)) }
+
+func (m *Map[V]) shardOf(h uint64) *shard[V] { return &m.shards[m.place(h)] }

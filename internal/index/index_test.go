@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,12 +65,12 @@ func TestMapShares(t *testing.T) {
 		t.Fatalf("%d shards, then %d", len(m.shards), len(next.shards))
 	}
 	for i := range m.shards {
-		if len(m.shards[i]) > 2*mostPerShard {
-			t.Errorf("a shard has %d entries", len(m.shards[i]))
+		entries := m.shards[i].entries
+		if len(entries) > 2*mostPerShard || len(entries) == 0 {
+			t.Fatalf("a shard has %d entries", len(entries))
 		}
-		_, holds := m.shards[i]["7"]
-		m.shards[i]["x"] = 1 // the same map shows it
-		if shared := next.shards[i]["x"] == 1; shared == holds {
+		holds := slices.ContainsFunc(entries, func(e entry[int]) bool { return e.key == "7" })
+		if shared := &next.shards[i].entries[0] == &entries[0]; shared == holds {
 			t.Errorf("shard %d is shared: %t; it holds what changed: %t", i, shared, holds)
 		}
 	}
