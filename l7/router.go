@@ -158,8 +158,8 @@ func (r *Router) Match(q *Query, m *Match) bool {
 func (r *Router) match(q *Query, f *expr.Fields, m *Match) bool {
 	var best *candidate
 	h := &r.hosts
-	if t, ok := h.exact.Get(q.Host); ok {
-		best = t.search(q.Path, q, f, best)
+	if t := h.exact.Find(q.Host); t != nil {
+		best = t.search(0, q.Path, q, f, best)
 	}
 	for i, n := len(q.Host), 0; h.suffixes.may(n + 1); {
 		if i = strings.LastIndexByte(q.Host[:i], '.'); i < 0 {
@@ -167,7 +167,7 @@ func (r *Router) match(q *Query, f *expr.Fields, m *Match) bool {
 		}
 		n++
 		if t := h.suffixes.get(n, q.Host[i:]); t != nil {
-			best = t.search(q.Path, q, f, best)
+			best = t.search(0, q.Path, q, f, best)
 		}
 	}
 	for i, n := 0, 0; h.prefixes.may(n + 1); {
@@ -178,11 +178,11 @@ func (r *Router) match(q *Query, f *expr.Fields, m *Match) bool {
 		n++
 		i += dot + 1
 		if t := h.prefixes.get(n, q.Host[:i]); t != nil {
-			best = t.search(q.Path, q, f, best)
+			best = t.search(0, q.Path, q, f, best)
 		}
 	}
-	if h.anyHost != nil {
-		best = h.anyHost.search(q.Path, q, f, best)
+	if !h.anyHost.empty() {
+		best = h.anyHost.search(0, q.Path, q, f, best)
 	}
 	if best == nil {
 		return false

@@ -58,9 +58,9 @@ func TestRouterWithAgreesWithWhole(t *testing.T) {
 					found++
 				}
 			}
-			old := nodesOf(before)
-			for n := range nodesOf(router) {
-				if old[n] {
+			old := partsOf(before)
+			for id := range partsOf(router) {
+				if old[id] != nil {
 					shared++
 				}
 			}
@@ -73,7 +73,7 @@ func TestRouterWithAgreesWithWhole(t *testing.T) {
 		t.Errorf("%d of %d requests found a route: the changes test little", found, all)
 	}
 	if shared < seeds*steps {
-		t.Errorf("%d nodes were shared in %d steps: too few to test anything", shared, seeds*steps)
+		t.Errorf("%d trees were shared in %d steps: too few to test anything", shared, seeds*steps)
 	}
 }
 
@@ -126,54 +126,65 @@ func (w *changingRoutes) query() *Query {
 }
 
 // treesOf returns the trees of a router by host.
-func treesOf(r *Router) map[hostKey]*pathNode {
-	trees := map[hostKey]*pathNode{}
-	if r.hosts.anyHost != nil {
-		trees[hostKey{}] = r.hosts.anyHost
+func treesOf(r *Router) map[hostKey]*pathTree {
+	trees := map[hostKey]*pathTree{}
+	if !r.hosts.anyHost.empty() {
+		trees[hostKey{}] = &r.hosts.anyHost
 	}
-	for host, n := range r.hosts.exact.All() {
-		trees[hostKey{hostExact, host}] = n
+	for host, t := range r.hosts.exact.All() {
+		trees[hostKey{hostExact, host}] = &t
 	}
-	for host, n := range r.hosts.suffixes.trees.All() {
-		trees[hostKey{hostSuffix, host}] = n
+	for host, t := range r.hosts.suffixes.trees.All() {
+		trees[hostKey{hostSuffix, host}] = &t
 	}
-	for host, n := range r.hosts.prefixes.trees.All() {
-		trees[hostKey{hostPrefix, host}] = n
+	for host, t := range r.hosts.prefixes.trees.All() {
+		trees[hostKey{hostPrefix, host}] = &t
 	}
 	return trees
 }
 
-// nodesOf returns the distinct nodes of a router.
-func nodesOf(r *Router) map[*pathNode]bool {
-	nodes := map[*pathNode]bool{}
-	var walk func(n *pathNode)
-	walk = func(n *pathNode) {
-		if nodes[n] {
-			return
-		}
-		nodes[n] = true
-		for i := range n.children {
-			walk(&n.children[i])
+// partsOf returns the distinct parts of a router's trees, with one of their
+// trees' parts each.
+func partsOf(r *Router) map[treeIdentity]*pathTree {
+	parts := map[treeIdentity]*pathTree{}
+	for _, t := range treesOf(r) {
+		addParts(parts, t)
+	}
+	return parts
+}
+
+func addParts(parts map[treeIdentity]*pathTree, t *pathTree) {
+	if parts[t.identity()] != nil {
+		return
+	}
+	parts[t.identity()] = t
+	if t.more != nil {
+		for i := range t.more.parts {
+			addParts(parts, &t.more.parts[i])
 		}
 	}
-	for _, n := range treesOf(r) {
-		walk(n)
-	}
-	return nodes
 }
 
 // describeTrees writes every tree of a router down, but for the numbers of the
 // places.
 func describeTrees(r *Router) map[string]string {
 	trees := map[string]string{}
-	for host, n := range treesOf(r) {
-		trees[fmt.Sprint(host)] = describeTree(n)
+	for host, t := range treesOf(r) {
+		root := t.open("")
+		trees[fmt.Sprint(host)] = fmt.Sprintf("%d bytes, ", len(t.nodes)) + describeTree(&root)
 	}
 	return trees
 }
 
+// describeTree writes a tree down, and what of it is cut off.
 func describeTree(n *pathNode) string {
-	s := fmt.Sprintf("%q %q %d [", n.text, n.labels, n.top)
+	s := ""
+	if n.part != nil {
+		s = fmt.Sprintf("part of %d bytes: ", len(n.part.nodes))
+		opened := n.opened()
+		n = &opened
+	}
+	s += fmt.Sprintf("%q %q [", n.text, n.labels)
 	for _, c := range n.items {
 		s += fmt.Sprintf(" %s:%d path %d of %d bytes, %d %t %v %t", c.route.Entity.Name, c.port, c.path, c.prefix, c.priority, c.ported, c.created, c.pattern != nil)
 	}
@@ -271,8 +282,8 @@ func TestRouterKeepsPatternsOnce(t *testing.T) {
 		runtime.GC()
 	}
 	patterns := map[*pathPattern]bool{}
-	for n := range nodesOf(router) {
-		for _, c := range n.items {
+	for _, t := range partsOf(router) {
+		for _, c := range t.items {
 			patterns[c.pattern] = true
 		}
 	}

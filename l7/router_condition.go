@@ -3,6 +3,7 @@ package l7
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,11 +11,55 @@ import (
 	"github.com/bulwark-edge/bulwark/config/expr"
 )
 
-// conditions are what a route asks of a request besides host and path. Each
-// that is set must hold.
+// methodSet is a set of well-known methods, a bit for each.
+type methodSet uint16
+
+// newMethodSet returns the set of so many methods; none if there is none, or one
+// of them is not well known.
+func newMethodSet(methods []string) (set methodSet) {
+	for _, m := range methods {
+		bit := methodBit(m)
+		if bit == 0 {
+			return 0
+		}
+		set |= bit
+	}
+	return set
+}
+
+// has reports whether a method is in the set.
+func (s methodSet) has(method string) bool { return s&methodBit(method) != 0 }
+
+// methodBit returns the bit of a method, 0 if it is not well known.
+func methodBit(method string) methodSet {
+	switch method {
+	case http.MethodGet:
+		return 1 << 0
+	case http.MethodHead:
+		return 1 << 1
+	case http.MethodPost:
+		return 1 << 2
+	case http.MethodPut:
+		return 1 << 3
+	case http.MethodPatch:
+		return 1 << 4
+	case http.MethodDelete:
+		return 1 << 5
+	case http.MethodOptions:
+		return 1 << 6
+	case http.MethodConnect:
+		return 1 << 7
+	case http.MethodTrace:
+		return 1 << 8
+	}
+	return 0
+}
+
+// conditions are what a route asks of a request besides host and path, and what
+// candidates tell by themselves. Each that is set must hold.
 type conditions struct {
-	plainOnly  bool // the connection is not TLS
-	methods    []string
+	plainOnly  bool     // the connection is not TLS
+	methods    []string // those of a route of which one is not well known
 	snis       []sniPattern
 	headers    []headerCondition
 	expression *expr.Expr // nil for none; then there is nothing else but plainOnly

@@ -64,16 +64,16 @@ var errHostForm = errors.New(`expected a name, "*.name" or "name.*", with an opt
 // may be meant. It is immutable; those of several routers share what is the
 // same.
 type hostIndex struct {
-	exact    index.Map[*pathNode]
+	exact    index.Map[pathTree]
 	suffixes wildcardIndex
 	prefixes wildcardIndex
-	anyHost  *pathNode // the routes without hosts
+	anyHost  pathTree // the routes without hosts
 }
 
 // wildcardIndex holds the trees of the wildcard hosts that have their star at
 // the same end. A key is the fixed part with its dot at the star.
 type wildcardIndex struct {
-	trees index.Map[*pathNode]
+	trees index.Map[pathTree]
 	dots  uint64 // bit n is set if there is, or was, a key with n dots, or more for the last bit
 }
 
@@ -85,12 +85,11 @@ const mostDots = 63
 func (w *wildcardIndex) may(n int) bool { return w.dots>>min(n, mostDots) != 0 }
 
 // get returns the tree of a key with n dots, nil if there is none.
-func (w *wildcardIndex) get(n int, key string) *pathNode {
+func (w *wildcardIndex) get(n int, key string) *pathTree {
 	if w.dots>>min(n, mostDots)&1 == 0 {
 		return nil
 	}
-	t, _ := w.trees.Get(key)
-	return t
+	return w.trees.Find(key)
 }
 
 // with returns the index with some trees changed.
@@ -108,7 +107,7 @@ func (w wildcardIndex) with(changes []treeChange) wildcardIndex {
 }
 
 // treeChange is a host and its new tree.
-type treeChange = index.Change[*pathNode]
+type treeChange = index.Change[pathTree]
 
 // hostKey is a host pattern without its port.
 type hostKey struct {
@@ -116,8 +115,8 @@ type hostKey struct {
 	text string
 }
 
-// tree returns the tree of a host, nil if there is none.
-func (h *hostIndex) tree(key hostKey) (t *pathNode) {
+// tree returns the tree of a host, an empty one if there is none.
+func (h *hostIndex) tree(key hostKey) (t pathTree) {
 	switch key.kind {
 	case hostAny:
 		t = h.anyHost
@@ -147,11 +146,11 @@ func (h hostIndex) edited(rules []rule) hostIndex {
 			byHost[key] = append(byHost[key], hostRule{int32(i), p.port})
 		}
 	}
-	shared := treeSharer{rules: rules, known: map[sharedTree]*pathNode{}}
+	shared := treeSharer{rules: rules, known: map[sharedTree]pathTree{}}
 	var changes [hostPrefix + 1][]treeChange
 	for key, list := range byHost {
-		t := shared.edited(h.tree(key), list)
-		changes[key.kind] = append(changes[key.kind], treeChange{Key: key.text, Value: t, Gone: t == nil})
+		t, text := shared.edited(h.tree(key), list, key.text)
+		changes[key.kind] = append(changes[key.kind], treeChange{Key: text, Value: t, Gone: t.empty()})
 	}
 	for _, c := range changes[hostAny] {
 		h.anyHost = c.Value
@@ -165,26 +164,28 @@ func (h hostIndex) edited(rules []rule) hostIndex {
 // treeSharer edits each tree once for each distinct list of rules.
 type treeSharer struct {
 	rules   []rule
-	known   map[sharedTree]*pathNode
+	known   map[sharedTree]pathTree
 	key     []byte
 	entries []pathEntry
 }
 
 // sharedTree is a tree and the rules to change it by, spelled as bytes.
 type sharedTree struct {
-	before *pathNode
+	before treeIdentity
 	rules  string
 }
 
-func (s *treeSharer) edited(t *pathNode, list []hostRule) *pathNode {
+// edited returns a host's tree, changed by the rules, and the host's text. If
+// the tree is the first such, they lie together in memory.
+func (s *treeSharer) edited(t pathTree, list []hostRule, host string) (pathTree, string) {
 	s.key, s.entries = s.key[:0], s.entries[:0]
 	for _, at := range list {
 		s.key = binary.LittleEndian.AppendUint32(s.key, uint32(at.rule))
 		s.key = binary.LittleEndian.AppendUint32(s.key, uint32(at.port))
 	}
-	key := sharedTree{t, string(s.key)}
+	key := sharedTree{t.identity(), string(s.key)}
 	if t, ok := s.known[key]; ok {
-		return t
+		return t, host
 	}
 	for _, at := range list {
 		r := &s.rules[at.rule]
@@ -193,10 +194,7 @@ func (s *treeSharer) edited(t *pathNode, list []hostRule) *pathNode {
 		}
 	}
 	slices.SortFunc(s.entries, func(a, b pathEntry) int { return a.compare(&b) })
-	var changed *pathNode
-	if e, ok := t.edited(s.entries, 0); ok {
-		changed = &e
-	}
-	s.known[key] = changed
-	return changed
+	t, host = t.edited(s.entries, host)
+	s.known[key] = t
+	return t, host
 }

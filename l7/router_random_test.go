@@ -172,7 +172,7 @@ func naiveRegexp(t *testing.T, expr string) *regexp.Regexp {
 
 // What random routes and requests are made of: small sets, so that they meet.
 var (
-	randomMethods = []string{"GET", "POST", "PUT"}
+	randomMethods = []string{"GET", "POST", "PUT", "PURGE"} // the last is not well known
 	randomHosts   = []string{
 		"a.test", "b.a.test", "c.b.a.test", "test", "A.Test", "*.a.test", "*.test", "*.b.a.test", "a.*", "b.a.*", "b.*",
 		"a.test:80", "a.test:81", "*.a.test:81", "a.*:80", "b.a.test:81", "::1", "[::1]:81", "[::1]",

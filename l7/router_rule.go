@@ -14,19 +14,24 @@ import (
 // candidate is a route with one of its paths: what a look-up meets. Which of
 // those that match is preferred depends on nothing but them, so candidates of
 // old and new routes live in one tree.
+//
+// It has the size of a cache line, so that meeting one fetches one. Slices of
+// more than 512 bytes begin 8 behind such a line's start; so what stands last is
+// what a look-up asks for last.
 type candidate struct {
 	route   *Route
 	pattern *pathPattern // what must hold of the path besides its prefix; nil for nothing
-	when    *conditions  // what else must hold of the request; nil for nothing
+	when    *conditions  // what else must hold of the request, besides methods; nil for nothing
+
+	port    int32     // the request's must be this one, or anyPort
+	prefix  int32     // length of what the path begins with
+	path    int32     // place among the paths of its rule
+	methods methodSet // the request's must be one of these; none for any
+	ported  bool      // its rule's hosts name a port
 
 	priority uint64
 	created  float64
 	declared uint64 // grows with the place of the route in the declaration
-	path     int32  // place among the paths of its rule
-	ported   bool   // its rule's hosts name a port
-
-	port   int32 // the request's must be this one, or anyPort
-	prefix int32 // length of what the path begins with
 }
 
 const anyPort int32 = -1
@@ -50,7 +55,9 @@ func (c *candidate) compare(o *candidate) int {
 
 // accepts reports whether c matches q, whose host, port and prefix do.
 func (c *candidate) accepts(q *Query, f *expr.Fields) bool {
-	return (c.when == nil || c.when.hold(q, f)) && (c.pattern == nil || c.pattern.re.MatchString(q.Path))
+	return (c.methods == 0 || c.methods.has(q.Method)) &&
+		(c.when == nil || c.when.hold(q, f)) &&
+		(c.pattern == nil || c.pattern.re.MatchString(q.Path))
 }
 
 // fill makes m the match of c, which accepts the path.
@@ -98,8 +105,12 @@ func (rc *ruleCompiler) add(route *Route, declared uint64, gone bool) error {
 	if e.Expression != "" {
 		return rc.addExpression(e, base)
 	}
+	methods := e.Methods
+	if set := newMethodSet(methods); set != 0 {
+		base.methods, methods = set, nil
+	}
 	var err error
-	if base.when, err = newConditions(e.Methods, e.SNIs, e.Headers, rc.plainOnly(e)); err != nil {
+	if base.when, err = newConditions(methods, e.SNIs, e.Headers, rc.plainOnly(e)); err != nil {
 		return err
 	}
 	hosts := make([]hostPattern, 0, len(e.Hosts))

@@ -1,44 +1,119 @@
 package l7
 
 import (
-	"cmp"
-	"slices"
 	"strings"
 
 	"github.com/bulwark-edge/bulwark/config/expr"
 )
 
-// pathNode is a place in a radix tree over paths, the prefix that the texts
-// from the root down to it spell, and so the tree below it; nil is an empty
-// tree. It is immutable: trees of several routers share their nodes. But for a
-// root, a node has candidates or at least two children, and so has a root that
-// is alone; the same entries always make the same tree.
-type pathNode struct {
-	text     string // what it adds to its parent's prefix
-	labels   string // the first byte of each child's text, sorted
-	children []pathNode
-	items    []candidate // those at this place, the preferred ones first
-	top      uint64      // the priority of the first, 0 for none
+// pathTree is a radix tree over paths, which leads from a prefix to the
+// candidates that stand there; the zero value is an empty one. It is immutable.
+//
+// A look-up in a large router meets memory that no cache holds, and costs what
+// it fetches of that. So all nodes of a small tree are one string, behind each
+// other as a search meets them, and the candidates one slice beside it. A large
+// tree is cut into parts, which are trees of that kind, so that a change copies
+// the parts on the way to it, and trees of several routers share the others.
+// What is cut where follows from what the tree holds (see pathNode.weigh).
+//
+// A node is encoded as follows; numbers of two and eight bytes begin with their
+// lowest.
+//
+//	length of its text | hasChildren | number of candidates << itemsShift, 2 bytes
+//	text: what it adds to its parent's prefix, but for its label
+//	if it has candidates:
+//		index of the first among items, or, if their number is listedItems,
+//		of their slice among more.lists, 2 bytes
+//		if it has children: the priority of the first candidate, 8 bytes
+//	if it has children:
+//		their number less one, a byte
+//		the label of each, sorted: the first byte of what it adds
+//		where each begins, 2 bytes; or, from inPart on, an index into more.parts
+//
+// A node has candidates or at least two children; only what begins a text of
+// more than mostText bytes has one child.
+//
+// With the host in front, this is a cache line: an entry of a map of hosts.
+type pathTree struct {
+	nodes string
+	items []candidate // of all nodes, but for long lists
+	more  *pathMore   // nil for most
 }
 
-// search returns the most preferred of best, which may be nil, and the tree's
-// candidates that match q. path is what of the path is left at the node, and f
-// is q as expressions see it. The longest prefix comes first: mostly what
-// stands above it cannot beat it any more.
-func (n *pathNode) search(path string, q *Query, f *expr.Fields, best *candidate) *candidate {
-	if !strings.HasPrefix(path, n.text) {
-		return best
+// pathMore is what small trees have none of.
+type pathMore struct {
+	parts []pathTree
+	lists [][]candidate
+}
+
+const (
+	mostText    = 1<<8 - 1
+	hasChildren = 1 << 8
+	itemsShift  = 12
+	listedItems = 15 // or more candidates are a list of their own
+	inPart      = 1 << 15
+)
+
+func (t *pathTree) empty() bool { return t.nodes == "" }
+
+// treeIdentity tells trees apart that were made by different changes.
+type treeIdentity struct {
+	items *candidate
+	more  *pathMore
+}
+
+func (t *pathTree) identity() (id treeIdentity) {
+	if len(t.items) > 0 {
+		id.items = &t.items[0]
 	}
-	if path = path[len(n.text):]; path != "" {
-		if i := strings.IndexByte(n.labels, path[0]); i >= 0 {
-			best = n.children[i].search(path, q, f, best)
+	id.more = t.more
+	return id
+}
+
+// search returns the most preferred of best, which may be nil, and the
+// candidates that match q at the node of t that begins at the given place, and
+// below it. path is what of the path is left there, and f is q as expressions
+// see it. The longest prefix comes first: mostly what stands above it cannot
+// beat it any more.
+func (t *pathTree) search(at int, path string, q *Query, f *expr.Fields, best *candidate) *candidate {
+	for {
+		nodes := t.nodes
+		head := number2(nodes, at)
+		at += 2
+		if text := head & mostText; text > 0 {
+			if len(path) < text || path[:text] != nodes[at:at+text] {
+				return best
+			}
+			at, path = at+text, path[text:]
+		}
+		if head>>itemsShift != 0 {
+			return t.searchItems(head, at, path, q, f, best)
+		}
+		if path == "" {
+			return best
+		}
+		if t, at = t.child(at, path[0]); t == nil {
+			return best
+		}
+		path = path[1:]
+	}
+}
+
+// searchItems is search from a node that has candidates, behind its text.
+func (t *pathTree) searchItems(head, at int, path string, q *Query, f *expr.Fields, best *candidate) *candidate {
+	if head&hasChildren != 0 {
+		if path != "" {
+			if below, start := t.child(at+2+8, path[0]); below != nil {
+				best = below.search(start, path[1:], q, f, best)
+			}
+		}
+		if best != nil && number8(t.nodes, at+2) < best.priority {
+			return best
 		}
 	}
-	if best != nil && n.top < best.priority {
-		return best
-	}
-	for i := range n.items {
-		c := &n.items[i]
+	items := t.itemsAt(at, head>>itemsShift)
+	for i := range items {
+		c := &items[i]
 		if best != nil && c.compare(best) >= 0 {
 			return best
 		}
@@ -49,160 +124,43 @@ func (n *pathNode) search(path string, q *Query, f *expr.Fields, best *candidate
 	return best
 }
 
-// pathEntry is a change of a tree: a path of a rule that is added under a port,
-// or a route of which nothing is left at the prefix.
-type pathEntry struct {
-	prefix string
-	rule   *rule
-	path   int32 // place among the rule's paths
-	port   int32 // the request's must be this one, or anyPort
+// child returns the child with a label of the node whose children are told at
+// the given place: the tree that holds it and where it begins there. It returns
+// nil for none.
+func (t *pathTree) child(at int, label byte) (*pathTree, int) {
+	nodes := t.nodes
+	count := int(nodes[at]) + 1
+	at++
+	i := strings.IndexByte(nodes[at:at+count], label)
+	if i < 0 {
+		return nil, 0
+	}
+	start := number2(nodes, at+count+2*i)
+	if start >= inPart {
+		return &t.more.parts[start-inPart], 0
+	}
+	return t, start
 }
 
-// compare orders entries as edited wants them.
-func (e *pathEntry) compare(o *pathEntry) int {
-	if c := strings.Compare(e.prefix, o.prefix); c != 0 {
-		return c
+// itemsAt returns so many candidates of a node, whose index stands at the given
+// place.
+func (t *pathTree) itemsAt(at, count int) []candidate {
+	first := number2(t.nodes, at)
+	if count == listedItems {
+		return t.more.lists[first]
 	}
-	if e.rule.gone != o.rule.gone {
-		if e.rule.gone {
-			return -1
-		}
-		return 1
-	}
-	return cmp.Or(e.rule.compare(&o.rule.candidate), cmp.Compare(e.path, o.path), cmp.Compare(e.port, o.port))
+	return t.items[first : first+count]
 }
 
-// beats reports whether what the entry adds is preferred to c.
-func (e *pathEntry) beats(c *candidate) bool {
-	added := e.candidate()
-	return added.compare(c) < 0
+// number2 returns the number in the two bytes of s at the given place.
+func number2(s string, at int) int {
+	s = s[at : at+2]
+	return int(s[0]) | int(s[1])<<8
 }
 
-// candidate returns what the entry adds.
-func (e *pathEntry) candidate() candidate {
-	c := e.rule.candidate
-	c.pattern, c.prefix, c.path, c.port = e.rule.paths[e.path].pattern, int32(len(e.prefix)), e.path, e.port
-	return c
-}
-
-// edited returns the tree with the entries made true, of which there is at
-// least one, and whether anything is left. They are sorted, and the depth bytes
-// of their prefixes that stand above the node are its own. Only nodes on the way
-// to an entry, and their siblings, are copied.
-func (n *pathNode) edited(entries []pathEntry, depth int) (e pathNode, ok bool) {
-	first, last := entries[0].prefix[depth:], entries[len(entries)-1].prefix[depth:]
-	if n == nil {
-		e.text = first[:sharedBytes(first, last)]
-	} else if at := min(sharedBytes(n.text, first), sharedBytes(n.text, last)); at < len(n.text) {
-		below := *n
-		below.text = n.text[at:]
-		e = pathNode{text: n.text[:at], labels: below.text[:1], children: []pathNode{below}}
-	} else {
-		e = *n
-	}
-	depth += len(e.text)
-	own := 0
-	for own < len(entries) && len(entries[own].prefix) == depth {
-		own++
-	}
-	if own > 0 {
-		e.editItems(entries[:own])
-	}
-	if own < len(entries) {
-		e.editChildren(entries[own:], depth)
-	}
-	return e.compacted()
-}
-
-// editItems makes the entries true at the node itself.
-func (n *pathNode) editItems(entries []pathEntry) {
-	i := 0
-	for i < len(entries) && entries[i].rule.gone {
-		i++
-	}
-	gone, added := entries[:i], entries[i:]
-	items := make([]candidate, 0, len(n.items)+len(added))
-	for i := range n.items {
-		c := &n.items[i]
-		if slices.ContainsFunc(gone, func(e pathEntry) bool { return e.rule.route == c.route }) {
-			continue
-		}
-		for len(added) > 0 && added[0].beats(c) {
-			items, added = append(items, added[0].candidate()), added[1:]
-		}
-		items = append(items, *c)
-	}
-	for i := range added {
-		items = append(items, added[i].candidate())
-	}
-	n.items, n.top = slices.Clip(items), 0
-	if len(items) > 0 {
-		n.top = items[0].priority
-	}
-}
-
-// editChildren makes the entries true below the node; all are longer than
-// depth.
-func (n *pathNode) editChildren(entries []pathEntry, depth int) {
-	oldLabels, old := n.labels, n.children
-	labels, children := make([]byte, 0, len(old)+1), make([]pathNode, 0, len(old)+parts(entries, depth))
-	keep := func(count int) {
-		labels, oldLabels = append(labels, oldLabels[:count]...), oldLabels[count:]
-		children, old = append(children, old[:count]...), old[count:]
-	}
-	for len(entries) > 0 {
-		label, count := entries[0].prefix[depth], 1
-		for count < len(entries) && entries[count].prefix[depth] == label {
-			count++
-		}
-		for len(old) > 0 && oldLabels[0] < label {
-			keep(1)
-		}
-		var child *pathNode
-		if len(old) > 0 && oldLabels[0] == label {
-			child, old, oldLabels = &old[0], old[1:], oldLabels[1:]
-		}
-		if e, ok := child.edited(entries[:count], depth); ok {
-			labels, children = append(labels, label), append(children, e)
-		}
-		entries = entries[count:]
-	}
-	keep(len(old))
-	n.labels, n.children = string(labels), children
-}
-
-// parts counts the different bytes at the given place of sorted entries'
-// prefixes.
-func parts(entries []pathEntry, at int) (n int) {
-	for i := range entries {
-		if i == 0 || entries[i].prefix[at] != entries[i-1].prefix[at] {
-			n++
-		}
-	}
-	return n
-}
-
-// compacted returns the node as its tree is to have it: its child if that is
-// all there is, and not ok if it holds nothing.
-func (n *pathNode) compacted() (c pathNode, ok bool) {
-	if len(n.items) > 0 || len(n.children) > 1 {
-		return *n, true
-	}
-	if len(n.children) == 0 {
-		return pathNode{}, false
-	}
-	c = n.children[0]
-	c.text = n.text + c.text
-	return c, true
-}
-
-// sharedBytes returns how many bytes a and b have in common at their beginning.
-func sharedBytes(a, b string) int {
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] != b[i] {
-			return i
-		}
-	}
-	return n
+// number8 returns the number in eight bytes.
+func number8(s string, at int) uint64 {
+	s = s[at : at+8]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }

@@ -52,6 +52,10 @@ func (m *Map[V]) Find(key string) *V {
 	if m.len == 0 {
 		return nil
 	}
+	return m.find(key)
+}
+
+func (m *Map[V]) find(key string) *V {
 	h := maphash.String(m.seed, key)
 	return m.shardOf(h).find(h, key)
 }
