@@ -110,7 +110,8 @@ func (c *copying) run(which Side, first []byte) {
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, sock.ErrWouldBlock):
+		case errors.Is(err, sock.ErrWouldBlock), errors.Is(err, os.ErrDeadlineExceeded):
+			// The deadline is that of an earlier wait, which bytes have ended.
 			if c.await(which) {
 				continue
 			}

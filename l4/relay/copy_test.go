@@ -172,6 +172,37 @@ func TestCopyIdle(t *testing.T) {
 	c.wantEnd(EndIdle, NoSide)
 }
 
+// TestCopyBusy lets bytes flow for longer than the idle time, so closely that
+// there is no wait for them after the first one.
+func TestCopyBusy(t *testing.T) {
+	const idle = time.Second
+	c := startCopy(t, func(c *copied) { c.idle = idle })
+	send(t, c.client, "x")
+	expect(t, c.upstream, "x")
+	written := make(chan error, 1)
+	began := time.Now()
+	go func() {
+		var err error
+		for b := make([]byte, 64<<10); err == nil && time.Since(began) < 2*idle; {
+			_, err = c.client.Write(b)
+		}
+		written <- errors.Join(err, c.client.CloseWrite())
+	}()
+	// The receiver is slower, so that there is always something to read.
+	for b := make([]byte, 64<<10); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := c.upstream.Read(b); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	c.upstream.Close()
+	c.wantEnd(EndClosed, Client)
+}
+
 // TestCopyStalled shows that a record of which only a part comes, and a receiver
 // that takes nothing, are bounded by the idle time.
 func TestCopyStalled(t *testing.T) {
