@@ -217,7 +217,7 @@ func (l *Loop) Post(f func()) bool {
 
 func (l *Loop) rouse() {
 	one := [8]byte{1}
-	_, _ = sock.WriteFD(l.wake, one[:])
+	_, _ = unix.Write(l.wake, one[:])
 }
 
 // Close lets Run end after the turn under way. It does not wait for that. Any

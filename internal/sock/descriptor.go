@@ -17,10 +17,10 @@ import (
 // (docs/adr/0004). There being nothing to read, no room or nobody to accept is
 // EAGAIN.
 
-// ReadFD reads what is there, up to len(p) bytes; 0 is the end.
+// ReadFD reads what is there of a socket, up to len(p) bytes; 0 is the end.
 func ReadFD(fd int, p []byte) (int, error) { return read(fd, p) }
 
-// WriteFD writes what there is room for.
+// WriteFD writes what a socket has room for.
 func WriteFD(fd int, p []byte) (int, error) { return write(fd, p) }
 
 // SpliceFD moves up to n bytes within the kernel, from or to a pipe.

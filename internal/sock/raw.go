@@ -11,9 +11,9 @@ import (
 // the announcement to the scheduler that the thread may be away for long, which
 // such calls never are (docs/adr/0004).
 
-func call(number uintptr, fd int, p []byte) (int, error) {
+func call(number uintptr, fd int, p []byte, flags uintptr) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(number, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall6(number, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil
