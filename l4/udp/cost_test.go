@@ -125,6 +125,21 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
+// TestFlowLines holds what each datagram needs of a flow within the lines of the
+// processor's caches that its comment promises.
+func TestFlowLines(t *testing.T) {
+	flow := reflect.TypeFor[Flow]()
+	for name, lines := range map[string]uintptr{"singleToClient": 1, "sourceLen": 1, "sent": 2, "name": 3} {
+		field, ok := flow.FieldByName(name)
+		if !ok {
+			t.Fatalf("a flow has no field %q", name)
+		}
+		if end := field.Offset + field.Type.Size(); end > lines*64 {
+			t.Errorf("%s ends at byte %d, which is not within the first %d lines", name, end, lines)
+		}
+	}
+}
+
 // flowBytes is what a flow may cost of our memory, beside its sockets. It counts
 // what is needed only to open it, too.
 const flowBytes = 640
@@ -152,13 +167,13 @@ func TestMemoryPerFlow(t *testing.T) {
 			t.Fatalf("%d flows and %d goroutines, want %d and %d", n, runtime.NumGoroutine(), flows, goroutines)
 		}
 	}
-	// A map has a byte beside each of its slots, of which a sixteenth to a half is
-	// free, and more than half just after it has grown. The loop has a handler and a
-	// number for each descriptor, in a slice that grows to the double.
-	inMap := (reflect.TypeFor[key]().Size() + reflect.TypeFor[*Flow]().Size() + 1) * 16 / 7
+	// Of the table at least three eighths are in use just after it has grown. The
+	// loop has a handler and a number for each descriptor, in a slice that grows to
+	// the double.
+	inTable := reflect.TypeFor[entry]().Size() * 8 / 3
 	const inLoop = 2 * 24
-	each := allocated + uint64(inMap) + inLoop
-	t.Logf("%d bytes a flow at the most: %d allocated, %d in the map, %d in the loop; a Flow has %d", each, allocated, inMap, inLoop, reflect.TypeFor[Flow]().Size())
+	each := allocated + uint64(inTable) + inLoop
+	t.Logf("%d bytes a flow at the most: %d allocated, %d in the table, %d in the loop; a Flow has %d", each, allocated, inTable, inLoop, reflect.TypeFor[Flow]().Size())
 	if each > flowBytes {
 		t.Errorf("a flow costs %d bytes, want at most %d", each, flowBytes)
 	}

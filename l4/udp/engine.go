@@ -247,7 +247,7 @@ func (l *lane) drain(done func()) {
 
 // settled tells drains that the last flow has ended.
 func (l *lane) settled() {
-	if len(l.flows) > 0 {
+	if l.flows.n > 0 {
 		return
 	}
 	for _, done := range l.drained {
@@ -258,7 +258,7 @@ func (l *lane) settled() {
 
 // endAll ends every flow.
 func (l *lane) endAll(r Reason) {
-	for _, f := range l.flows {
+	for _, f := range l.flows.all() {
 		l.end(f, End{Reason: r})
 	}
 }

@@ -12,30 +12,43 @@ import (
 
 // Flow is the datagrams between one client's address and port and an upstream.
 // It belongs to one loop: only what runs on that may use it.
+//
+// The fields stand by how they are used: with many flows each is out of the
+// processor's near caches when its next datagram comes, and what that needs lies
+// in the first lines of 64 bytes, held by TestFlowLines.
 type Flow struct {
-	Cookie any // the Handler's
-
-	lane  *lane
-	fd    int // towards the upstream; -1: none
+	// The key does not change while the flow is in the lane's table.
+	key  key
+	last int64 // in the loop's time: when the last datagram came
+	fd   int   // towards the upstream; -1: none
+	// chain is the last of the flow's datagrams in the batch under way; -1: none.
+	chain int16
 	state state
 	// bulk says that answers come close together and are read in batches; streak
 	// counts the turns in a row, up to seen, that had one.
 	bulk   bool
 	streak uint8
-	seen   uint64
 	// single and singleToClient say that datagrams towards the upstream and the
 	// client are sent one by one, because the path takes no UDP_SEGMENT.
 	single, singleToClient bool
+	sourceLen              uint8 // of source
 
-	key       key
-	name      address          // the client, for answers
-	source    [sourceRoom]byte // the control message that names our address
-	sourceLen uint8
+	received, upstreamSent Traffic
+	upstreamReceived, sent Traffic
 
-	chain    int16 // of the batch under way: the flow's last datagram; -1: none
-	answers  int   // of Decision
+	lane    *lane
+	seen    uint64
+	answers int     // of Decision
+	name    address // the client, for answers
+
+	// From here on is what some listeners need, and what begins and ends a flow.
+
+	source [sourceRoom]byte // the control message that names our address
+	names  []Name           // written under the port's names.mu
+
+	Cookie any // the Handler's
+
 	idle     int64
-	last     int64 // in the loop's time: when the last datagram came
 	started  int64
 	timer    epoll.Timer
 	upstream netip.AddrPort
@@ -43,11 +56,7 @@ type Flow struct {
 	tenant   *tenant // of its client's address; nil: that is not bounded
 	held     *held   // nil but while it waits
 	header   int     // bytes of the first datagram that are not the client's
-	names    []Name  // written under the port's names.mu
 	away     *key    // of the port's names.away; nil: it is not there
-
-	received, sent                 Traffic
-	upstreamReceived, upstreamSent Traffic
 }
 
 type state uint8

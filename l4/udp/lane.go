@@ -19,7 +19,7 @@ type lane struct {
 	loop   *epoll.Loop
 	count  counter
 
-	flows  map[key]*Flow
+	flows  table
 	beside map[key][]*Flow // those of numbered keys, by the plain one
 	recent *Flow           // of the last datagram, which the next one often has too
 
@@ -29,6 +29,7 @@ type lane struct {
 	aliases [maxNames]Name // of the datagram at hand
 	touched []*Flow        // with datagrams in the batch
 	first   Datagram       // of what may become a flow, while the Handler has it
+	trust   uint8          // up to mostTrust: how well further looks of Ready did
 
 	answers *slots // from upstreams; those in toClients are in use
 	used    int
@@ -44,7 +45,7 @@ type lane struct {
 }
 
 func newLane(p *Port, s *Socket) (_ *lane, err error) {
-	l := &lane{port: p, socket: s, flows: make(map[key]*Flow), beside: make(map[key][]*Flow)}
+	l := &lane{port: p, socket: s, flows: newTable(), beside: make(map[key][]*Flow)}
 	l.toClients.toClient = true
 	l.flushing.lane = l
 	l.touched = make([]*Flow, 0, batchSize)
@@ -91,21 +92,35 @@ func (l *lane) forgetBatch() {
 	l.toUpstream.n, l.toUpstream.used = 0, 0
 }
 
-// Ready receives from clients: one batch, then the others have their turn. The
-// next turn tells if there is more: a batch that is not full says nothing of it,
-// since an error ends it too.
+// Ready receives from clients, up to a batch, then the others have their turn.
+// What has come while a few datagrams were sent on is received at once, which
+// saves a turn of the loop, as long as such looks mostly find something
+// (docs/adr/0010). The next turn tells if there is more: a batch that is not full
+// says nothing of it, since an error ends it too.
 func (l *lane) Ready(uint32) {
-	n, err := l.in.receive(l.socket.fd, 0, batchSize)
-	if err != nil {
-		return // it is of an earlier answer, or has cut the last batch short, and is told once
+	for taken := 0; ; {
+		n, err := l.in.receive(l.socket.fd, 0, batchSize)
+		if err != nil { // one of an earlier answer, which is told once, or there is nothing
+			if err == unix.EAGAIN && taken > 0 && l.trust > 0 {
+				l.trust--
+			}
+			return
+		}
+		if taken > 0 {
+			l.trust = min(l.trust+1, mostTrust)
+		}
+		for i := range n {
+			l.take(i)
+		}
+		for _, f := range l.touched {
+			l.forward(f)
+		}
+		l.touched = l.touched[:0]
+		taken += n
+		if taken >= batchSize || n == 1 && l.trust == 0 {
+			return
+		}
 	}
-	for i := range n {
-		l.take(i)
-	}
-	for _, f := range l.touched {
-		l.forward(f)
-	}
-	l.touched = l.touched[:0]
 }
 
 // take finds the flow of the i-th datagram and appends it to the flow's chain.
@@ -141,7 +156,7 @@ func (l *lane) take(i int) {
 	}
 	f := l.recent
 	if f == nil || f.key != k {
-		f = l.flows[k]
+		f = l.flows.find(&k)
 	}
 	if keyer := l.port.options.Load().Keyer; keyer != nil {
 		if f = l.named(keyer, f, &k, i, payload); f == elsewhere {

@@ -6,6 +6,9 @@ import "time"
 const (
 	// batchSize is how many datagrams one call receives or sends.
 	batchSize = 32
+	// mostTrust is how many looks for more datagrams of clients must fail before
+	// none is taken after a lone one.
+	mostTrust = 4
 	// slotBytes is room for any datagram, and for what the kernel puts together
 	// of several (UDP_GRO).
 	slotBytes = 64 << 10

@@ -217,8 +217,8 @@ func TestSeveralOfASocket(t *testing.T) {
 		t.Errorf("%d flows, want 2", n)
 	}
 	p.onLoops(func(l *lane) {
-		if len(l.flows) != 2 || len(l.beside) != 1 {
-			t.Errorf("%d flows, %d addresses with several", len(l.flows), len(l.beside))
+		if l.flows.n != 2 || len(l.beside) != 1 {
+			t.Errorf("%d flows, %d addresses with several", l.flows.n, len(l.beside))
 		}
 	})
 	for i := range flowsPerSocket {
@@ -226,8 +226,8 @@ func TestSeveralOfASocket(t *testing.T) {
 	}
 	until(t, "the bound", func() bool { return p.Counts().Drops[DropFlows] == 2 })
 	p.Close()
-	if l := p.lanes[0]; len(l.flows)+len(l.beside)+len(p.names.claims) != 0 {
-		t.Errorf("%d flows, %d addresses and %d names are left", len(l.flows), len(l.beside), len(p.names.claims))
+	if l := p.lanes[0]; l.flows.n+len(l.beside)+len(p.names.claims) != 0 {
+		t.Errorf("%d flows, %d addresses and %d names are left", l.flows.n, len(l.beside), len(p.names.claims))
 	}
 	wantNothingHeld(t, e, p)
 }

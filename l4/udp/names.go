@@ -167,7 +167,7 @@ func (l *lane) number(k *key) bool {
 	port := k.plain().port
 	for n := range uint32(flowsPerSocket) {
 		k.port = port | n<<numberShift
-		if l.flows[*k] == nil {
+		if l.flows.find(k) == nil {
 			return true
 		}
 	}
@@ -176,17 +176,17 @@ func (l *lane) number(k *key) bool {
 
 // enter makes a flow known by its key, forget takes it out again.
 func (l *lane) enter(f *Flow) {
-	l.flows[f.key] = f
+	l.flows.put(f)
 	if plain := f.key.plain(); plain != f.key {
 		l.beside[plain] = append(l.beside[plain], f)
 	}
 }
 
 func (l *lane) forget(f *Flow) {
-	if l.flows[f.key] != f {
+	if l.flows.find(&f.key) != f {
 		return
 	}
-	delete(l.flows, f.key)
+	l.flows.remove(&f.key)
 	if l.recent == f {
 		l.recent = nil
 	}
@@ -248,7 +248,7 @@ func (l *lane) handOver(keyer Keyer, f *Flow, k *key, i int, payload []byte) {
 			if len(to.beside[from]) == 0 {
 				keyer.Unnamed(f, head)
 			} else {
-				f = to.among(to.flows[from], &from, b, c.segment)
+				f = to.among(to.flows.find(&from), &from, b, c.segment)
 			}
 		}
 		f.received.add(n, len(b))
@@ -272,7 +272,7 @@ func (l *lane) moved(keyer Keyer, f *Flow, k *key, name *address, c *control, pa
 		return false
 	}
 	at := *k
-	if l.flows[at] != nil && !l.number(&at) {
+	if l.flows.find(&at) != nil && !l.number(&at) {
 		return false
 	}
 	l.forget(f)

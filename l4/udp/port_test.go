@@ -114,7 +114,7 @@ func TestTrains(t *testing.T) {
 			_, from := read()
 			if test.single {
 				p.onLoops(func(l *lane) {
-					for _, f := range l.flows {
+					for _, f := range l.flows.all() {
 						f.single, f.singleToClient = true, true
 					}
 				})
@@ -197,7 +197,7 @@ func TestSegments(t *testing.T) {
 	}
 	// What the kernel has put together comes to flows with many answers only.
 	p.onLoops(func(l *lane) {
-		for _, f := range l.flows {
+		for _, f := range l.flows.all() {
 			f.bulk = true
 			gather(f.fd)
 		}
