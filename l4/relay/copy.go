@@ -164,6 +164,8 @@ func (c *copying) await(which Side) bool {
 		case err == nil:
 			return true
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			// It may not be what was armed here, but an interruption that came late.
+			_ = s.SetReadDeadline(time.Time{})
 		default:
 			c.fail(EndReset, which, err)
 			return false

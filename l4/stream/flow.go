@@ -90,9 +90,6 @@ func (h *flows) route(site *Site, info *l4.Info) udp.Decision {
 	st.lines = &h.lines
 	decision := udp.Decision{Verdict: udp.Drop}
 	st.guarded(func() { decision = st.admitFlow() })
-	if decision.Verdict != udp.Drop {
-		st.lines = nil
-	}
 	return decision
 }
 
@@ -168,6 +165,9 @@ func (h *flows) Closed(f *udp.Flow, end udp.End) {
 			h.unheard(g, end.Reason)
 		}
 		return
+	}
+	if f.Upstream().IsValid() {
+		st.lines = nil // it was a flow
 	}
 	if st.Reason == l4.ReasonNone {
 		st.Reason = flowReason(f, end.Reason)

@@ -52,7 +52,7 @@ func TestAnswersAtTheEnd(t *testing.T) {
 	}{
 		{"all flows", func(l *lane) { l.endAll(Drained) }},
 		{"one flow", func(l *lane) {
-			for _, f := range l.flows {
+			for _, f := range l.flows.all() {
 				l.end(f, End{Reason: Idle})
 			}
 		}},
@@ -72,7 +72,7 @@ func TestAnswersAtTheEnd(t *testing.T) {
 				if _, err := up.WriteToUDPAddrPort([]byte("answer"), from); err != nil {
 					t.Error(err)
 				}
-				for _, f := range l.flows {
+				for _, f := range l.flows.all() {
 					poll := []unix.PollFd{{Fd: int32(f.fd), Events: unix.POLLIN}}
 					if n, err := unix.Poll(poll, int(patience.Milliseconds())); n != 1 {
 						t.Errorf("no answer comes: %v", err)

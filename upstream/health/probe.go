@@ -90,6 +90,9 @@ func (p *Probe) ask(ctx context.Context, addr netip.AddrPort, host string) (int,
 	case TCP:
 		return 0, nil
 	case UDP:
+		if socket.LocalAddr().String() == socket.RemoteAddr().String() {
+			return 0, syscall.ECONNREFUSED // it has met itself: nobody else is there
+		}
 		return 0, p.exchange(socket)
 	}
 	conn := socket
