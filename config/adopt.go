@@ -29,6 +29,8 @@ func (c *Config) Adopt(old *Config) (*Config, []Key) {
 	adopt(&merged.Certificates, &c.Certificates, &old.Certificates, &changed)
 	adopt(&merged.SNIs, &c.SNIs, &old.SNIs, &changed)
 	adopt(&merged.CACertificates, &c.CACertificates, &old.CACertificates, &changed)
+	adopt(&merged.MTLSAuthCredentials, &c.MTLSAuthCredentials, &old.MTLSAuthCredentials, &changed)
+	adopt(&merged.HeaderCertAuthCredentials, &c.HeaderCertAuthCredentials, &old.HeaderCertAuthCredentials, &changed)
 	return merged, changed
 }
 
@@ -72,7 +74,10 @@ func adopt[T any, P interface {
 	case adopted == 0:
 		*merged = *c
 	default:
-		*merged = Collection[T]{all: all, byID: withEdits(&old.byID, edits.ids), byKey: withEdits(&old.byKey, edits.keys)}
+		*merged = Collection[T]{
+			all: all, byID: withEdits(&old.byID, edits.ids), byKey: withEdits(&old.byKey, edits.keys),
+			byOther: withEdits(&old.byOther, edits.others),
+		}
 	}
 }
 
@@ -103,22 +108,38 @@ func (o *inOrder[T, P]) find(id ID) *T {
 type indexEdits[T any, P interface {
 	*T
 	entity
-}] struct{ ids, keys []index.Change[*T] }
+}] struct{ ids, keys, others []index.Change[*T] }
 
 // replace puts an entity, nil for none, in the place of another, nil for none.
 func (x *indexEdits[T, P]) replace(before, e *T) {
-	edit := func(e *T, gone bool) {
-		if e == nil {
-			return
-		}
-		id, key := P(e).identity()
-		x.ids = append(x.ids, index.Change[*T]{Key: string(id[:]), Value: e, Gone: gone})
-		if key != "" {
-			x.keys = append(x.keys, index.Change[*T]{Key: key, Value: e, Gone: gone})
-		}
+	if before != nil {
+		x.identify(before, true)
+		x.alter(before, true)
 	}
-	edit(before, true)
-	edit(e, false)
+	if e != nil {
+		x.identify(e, false)
+		x.alter(e, false)
+	}
+}
+
+// identify adds or removes what an entity is found by.
+func (x *indexEdits[T, P]) identify(e *T, gone bool) {
+	id, key := P(e).identity()
+	x.ids = append(x.ids, index.Change[*T]{Key: string(id[:]), Value: e, Gone: gone})
+	if key != "" {
+		x.keys = append(x.keys, index.Change[*T]{Key: key, Value: e, Gone: gone})
+	}
+}
+
+// alter adds or removes what an entity is found by besides.
+func (x *indexEdits[T, P]) alter(e *T, gone bool) {
+	a, ok := any(P(e)).(alternate)
+	if !ok {
+		return
+	}
+	if key := a.otherKey(); key != "" {
+		x.others = append(x.others, index.Change[*T]{Key: key, Value: e, Gone: gone})
+	}
 }
 
 // withEdits returns an index with the changes made: first what goes, as a key may

@@ -23,6 +23,9 @@ type Config struct {
 	SNIs           Collection[SNI]           // server names of the certificates
 	CACertificates Collection[CACertificate] // trusted authorities
 
+	MTLSAuthCredentials       Collection[MTLSAuthCredential]       // whose certificates are whose, for mtls-auth
+	HeaderCertAuthCredentials Collection[HeaderCertAuthCredential] // the same for header-cert-auth
+
 	// Hash is the MD5 of everything but the node key, as 32 hexadecimal
 	// digits. Comments and layout do not count.
 	Hash string
@@ -37,6 +40,8 @@ type Collection[T any] struct {
 	all   []*T
 	byID  index.Map[*T] // by the id's bytes
 	byKey index.Map[*T]
+
+	byOther index.Map[*T] // by what alternate says
 }
 
 // All returns the entities in the order they were declared in. The caller must
@@ -58,12 +63,32 @@ func (c *Collection[T]) Lookup(key string) (*T, bool) {
 	return c.byKey.Get(key)
 }
 
+// ConsumerByCustomID returns the consumer with a custom_id.
+func (c *Config) ConsumerByCustomID(id string) (*Consumer, bool) {
+	return c.Consumers.byOther.Get(id)
+}
+
+// MTLSAuthCredential returns the credential of a name in a client's certificate,
+// limited to an authority or, with the zero id, to none.
+func (c *Config) MTLSAuthCredential(subject string, ca ID) (*MTLSAuthCredential, bool) {
+	return c.MTLSAuthCredentials.byOther.Get(subjectKey(subject, ca))
+}
+
+// HeaderCertAuthCredential is MTLSAuthCredential for certificates in headers.
+func (c *Config) HeaderCertAuthCredential(subject string, ca ID) (*HeaderCertAuthCredential, bool) {
+	return c.HeaderCertAuthCredentials.byOther.Get(subjectKey(subject, ca))
+}
+
+// subjectKey is what a credential is found by.
+func subjectKey(subject string, ca ID) string { return string(ca[:]) + subject }
+
 // Keys yields the key of every entity, collection by collection.
 func (c *Config) Keys() iter.Seq[Key] {
 	return func(yield func(Key) bool) {
 		_ = keys(&c.Services, yield) && keys(&c.Routes, yield) && keys(&c.Upstreams, yield) &&
 			keys(&c.Targets, yield) && keys(&c.Consumers, yield) && keys(&c.Plugins, yield) &&
-			keys(&c.Certificates, yield) && keys(&c.SNIs, yield) && keys(&c.CACertificates, yield)
+			keys(&c.Certificates, yield) && keys(&c.SNIs, yield) && keys(&c.CACertificates, yield) &&
+			keys(&c.MTLSAuthCredentials, yield) && keys(&c.HeaderCertAuthCredentials, yield)
 	}
 }
 

@@ -127,7 +127,7 @@ func toJSON(t *testing.T, v any) string {
 }
 
 // testPair makes a certificate and its key, both in PEM form.
-func testPair(t *testing.T, change func(*x509.Certificate)) (cert, key string) {
+func testPair(t testing.TB, change func(*x509.Certificate)) (cert, key string) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -136,7 +136,7 @@ func testPair(t *testing.T, change func(*x509.Certificate)) (cert, key string) {
 	return testCert(t, k, change)
 }
 
-func testCert(t *testing.T, k crypto.Signer, change func(*x509.Certificate)) (cert, key string) {
+func testCert(t testing.TB, k crypto.Signer, change func(*x509.Certificate)) (cert, key string) {
 	t.Helper()
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"a.example"},

@@ -36,12 +36,24 @@ func (l *loader) identify(d *declared, n, written *yaml.Node) {
 		if up := d.refText("upstream"); target != nil && up != "" {
 			key = cacheKey(KindTarget, up, target.Value)
 		}
+	case *MTLSAuthCredential:
+		key = d.subjectKey(e.SubjectName)
+	case *HeaderCertAuthCredential:
+		key = d.subjectKey(e.SubjectName)
 	}
 	if key != "" {
 		*id = schema.NameID(l.space(d.kind.name), key)
 		return
 	}
 	*id = l.contentID(d, written)
+}
+
+// subjectKey returns what makes a credential unique, "" if it has no name.
+func (d *declared) subjectKey(name string) string {
+	if name == "" {
+		return ""
+	}
+	return cacheKey(d.kind.name, name, d.refText("ca_certificate"))
 }
 
 // refText returns a reference as it was written; for a nested entity that of

@@ -6,6 +6,7 @@ import "github.com/bulwark-edge/bulwark/config/schema"
 var (
 	headerType        = schema.Of[header]()
 	nodeType          = schema.Of[Node]()
+	tlsPolicyType     = schema.Of[TLSPolicy]()
 	serviceType       = schema.Of[Service]()
 	routeType         = schema.Of[Route]()
 	upstreamType      = schema.Of[Upstream]()
@@ -15,6 +16,9 @@ var (
 	certificateType   = schema.Of[Certificate]()
 	sniType           = schema.Of[SNI]()
 	caCertificateType = schema.Of[CACertificate]()
+
+	mtlsAuthCredentialType       = schema.Of[MTLSAuthCredential]()
+	headerCertAuthCredentialType = schema.Of[HeaderCertAuthCredential]()
 )
 
 // typeOf returns the description of an entity.
@@ -38,6 +42,10 @@ func typeOf[T any]() *schema.Type {
 		return sniType
 	case *CACertificate:
 		return caCertificateType
+	case *MTLSAuthCredential:
+		return mtlsAuthCredentialType
+	case *HeaderCertAuthCredential:
+		return headerCertAuthCredentialType
 	}
 	panic("BUG: description of a type that is no entity")
 }
@@ -50,6 +58,13 @@ type entity interface {
 	keep(refs schema.References)
 }
 
+// alternate is an entity that is also found by something else than its id and
+// its lookup key.
+type alternate interface {
+	// otherKey returns that, "" for none. References are resolved.
+	otherKey() string
+}
+
 // kind is one collection while a file is loaded.
 type kind struct {
 	name     string
@@ -58,6 +73,7 @@ type kind struct {
 	children map[string]string // nested collections, and the child's field that names the parent
 	add      func(entity)      // in declaration order
 	index    func(entity)      // by id and key, once both are known to be unique
+	alter    func(entity)      // by its other key, once references are resolved
 	indexed  func()            // lets what was indexed be found
 }
 
@@ -68,11 +84,15 @@ func entityKinds(c *Config) map[string]*kind {
 	put(m, &c.Routes, routeType, "name", map[string]string{KindPlugin: "route"})
 	put(m, &c.Upstreams, upstreamType, "name", map[string]string{KindTarget: "upstream"})
 	put(m, &c.Targets, targetType, "", nil)
-	put(m, &c.Consumers, consumerType, "username", map[string]string{KindPlugin: "consumer"})
+	put(m, &c.Consumers, consumerType, "username", map[string]string{
+		KindPlugin: "consumer", KindMTLSAuthCredential: "consumer", KindHeaderCertAuthCredential: "consumer",
+	})
 	put(m, &c.Plugins, pluginType, "instance_name", nil)
 	put(m, &c.Certificates, certificateType, "", map[string]string{KindSNI: "certificate"})
 	put(m, &c.SNIs, sniType, "name", nil)
 	put(m, &c.CACertificates, caCertificateType, "", nil)
+	put(m, &c.MTLSAuthCredentials, mtlsAuthCredentialType, "", nil)
+	put(m, &c.HeaderCertAuthCredentials, headerCertAuthCredentialType, "", nil)
 	return m
 }
 
@@ -85,9 +105,11 @@ func put[T any, P interface {
 	m[name] = &kind{
 		name: name, typ: t, keyField: keyField, children: children,
 		add:   func(e entity) { c.all = append(c.all, (*T)(e.(P))) },
-		index: func(e entity) { edits.replace(nil, (*T)(e.(P))) },
+		index: func(e entity) { edits.identify((*T)(e.(P)), false) },
+		alter: func(e entity) { edits.alter((*T)(e.(P)), false) },
 		indexed: func() {
-			c.byID, c.byKey = c.byID.With(edits.ids), c.byKey.With(edits.keys)
+			c.byID, c.byKey, c.byOther = c.byID.With(edits.ids), c.byKey.With(edits.keys), c.byOther.With(edits.others)
+			edits = indexEdits[T, P]{}
 		},
 	}
 }
@@ -99,9 +121,9 @@ var unservedNames = map[string]bool{
 	"acls": true, "acme_storage": true, "basicauth_credentials": true, "clustering_data_planes": true,
 	"consumer_group_consumers": true, "consumer_group_plugins": true, "consumer_groups": true,
 	"custom_entities": true, "degraphql_routes": true, "filter_chains": true,
-	"graphql_ratelimiting_advanced_cost_decoration": true, "groups": true, "header_cert_auth_credentials": true,
+	"graphql_ratelimiting_advanced_cost_decoration": true, "groups": true,
 	"hmacauth_credentials": true, "jwt_secrets": true, "key_sets": true, "keyauth_credentials": true,
-	"keyauth_enc_credentials": true, "keys": true, "licenses": true, "mtls_auth_credentials": true,
+	"keyauth_enc_credentials": true, "keys": true, "licenses": true,
 	"oauth2_authorization_codes": true, "oauth2_credentials": true, "oauth2_tokens": true, "ordering": true,
 	"parameters": true, "partials": true, "plugin_configs": true, "rbac_role_endpoints": true,
 	"rbac_role_entities": true, "rbac_roles": true, "rbac_users": true, "sessions": true,
@@ -118,6 +140,16 @@ func (c *Certificate) identity() (*ID, string)   { return &c.ID, "" }
 func (s *SNI) identity() (*ID, string)           { return &s.ID, s.Name }
 func (c *CACertificate) identity() (*ID, string) { return &c.ID, "" }
 
+func (c *MTLSAuthCredential) identity() (*ID, string)       { return &c.ID, "" }
+func (c *HeaderCertAuthCredential) identity() (*ID, string) { return &c.ID, "" }
+
+func (c *Consumer) otherKey() string           { return c.CustomID }
+func (c *MTLSAuthCredential) otherKey() string { return subjectKey(c.SubjectName, c.CACertificate.ID) }
+
+func (c *HeaderCertAuthCredential) otherKey() string {
+	return subjectKey(c.SubjectName, c.CACertificate.ID)
+}
+
 func (s *Service) keep(refs schema.References)       { s.refs = refs }
 func (*Route) keep(schema.References)                {}
 func (u *Upstream) keep(refs schema.References)      { u.refs = refs }
@@ -127,6 +159,9 @@ func (p *Plugin) keep(refs schema.References)        { p.refs = refs }
 func (c *Certificate) keep(refs schema.References)   { c.refs = refs }
 func (*SNI) keep(schema.References)                  {}
 func (c *CACertificate) keep(refs schema.References) { c.refs = refs }
+
+func (*MTLSAuthCredential) keep(schema.References)       {}
+func (*HeaderCertAuthCredential) keep(schema.References) {}
 
 // MarshalJSON writes the service as Kong does.
 func (s Service) MarshalJSON() ([]byte, error) { return serviceType.Marshal(&s, s.refs, nil) }
@@ -157,4 +192,14 @@ func (s SNI) MarshalJSON() ([]byte, error) { return sniType.Marshal(&s, nil, nil
 // MarshalJSON writes the CA certificate as Kong does.
 func (c CACertificate) MarshalJSON() ([]byte, error) {
 	return caCertificateType.Marshal(&c, c.refs, nil)
+}
+
+// MarshalJSON writes the credential as Kong does.
+func (c MTLSAuthCredential) MarshalJSON() ([]byte, error) {
+	return mtlsAuthCredentialType.Marshal(&c, nil, nil)
+}
+
+// MarshalJSON writes the credential as Kong does.
+func (c HeaderCertAuthCredential) MarshalJSON() ([]byte, error) {
+	return headerCertAuthCredentialType.Marshal(&c, nil, nil)
 }

@@ -26,8 +26,13 @@ func (l *loader) link() {
 		for _, p := range d.inner {
 			l.resolve(nil, d.kind.name, p)
 		}
-		if s, ok := d.entity.(*Service); ok {
-			l.checkCAs(d, s)
+		switch e := d.entity.(type) {
+		case *Service:
+			l.checkCAs(d, "", e.CACertificates)
+		case *Plugin:
+			if t, ok := e.Config.(Truster); ok {
+				l.checkCAs(d, "config", t.Authorities())
+			}
 		}
 	}
 	for _, p := range l.inner {
@@ -35,11 +40,16 @@ func (l *loader) link() {
 	}
 	for _, d := range l.declared {
 		uniq.attributes(d)
+		d.kind.alter(d.entity)
+	}
+	for _, k := range l.types {
+		k.indexed()
 	}
 	l.checkScopes()
 	l.checkServices()
 	l.checkProtocols()
 	l.checkFlavor()
+	l.checkPolicies()
 	l.collectSNIs()
 }
 
@@ -145,18 +155,38 @@ func (l *loader) keysOf(kind string) []string {
 	return keys
 }
 
-// checkCAs checks that the CA certificates of a service exist.
-func (l *loader) checkCAs(d *declared, s *Service) {
-	for i, id := range s.CACertificates {
+// checkCAs checks that the CA certificates of a service, or of a plugin's
+// configuration, exist.
+func (l *loader) checkCAs(d *declared, within string, ids []ID) {
+	for i, id := range ids {
 		if _, ok := l.cfg.CACertificates.Get(id); ok || id.IsZero() {
 			continue
 		}
-		at := d.place.Field("ca_certificates")
+		at := d.place
+		if within != "" {
+			at = at.Field(within)
+		}
+		at = at.Field("ca_certificates")
 		at.Path += "[" + strconv.Itoa(i) + "]"
 		l.report.Add(&Error{
 			Place:  at,
 			Reason: "invalid reference 'ca_certificates: " + id.String() + "' (no such entry in 'ca_certificates')",
 		})
+	}
+}
+
+// checkPolicies checks that the authorities of TLS policies exist.
+func (l *loader) checkPolicies() {
+	for i := range l.cfg.Node.TLS.Policies {
+		for j, id := range l.cfg.Node.TLS.Policies[i].ClientAuth.CACertificates {
+			if _, ok := l.cfg.CACertificates.Get(id); ok || id.IsZero() {
+				continue
+			}
+			l.report.Add(&Error{
+				Place:  l.policies.Index(i).Field("client_auth").Field("ca_certificates").Index(j),
+				Reason: "invalid reference 'ca_certificates: " + id.String() + "' (no such entry in 'ca_certificates')",
+			})
+		}
 	}
 }
 
@@ -189,6 +219,10 @@ func (u *uniqueness) attributes(d *declared) {
 		if e.CertDigest != "" {
 			u.claim(d, "cert_digest", e.CertDigest, "cert")
 		}
+	case *MTLSAuthCredential:
+		u.subject(d, e.SubjectName, e.CACertificate.ID)
+	case *HeaderCertAuthCredential:
+		u.subject(d, e.SubjectName, e.CACertificate.ID)
 	case *Target:
 		if e.Target != "" && !e.Upstream.IsZero() && !u.taken(d) {
 			u.claim(d, "upstream, target", e.Upstream.ID.String()+", "+e.Target, "target")
@@ -198,6 +232,13 @@ func (u *uniqueness) attributes(d *declared) {
 			scope := e.Name + ", " + orNull(e.Route.ID) + ", " + orNull(e.Service.ID) + ", " + orNull(e.Consumer.ID)
 			u.claim(d, "name, route, service, consumer", scope, "name")
 		}
+	}
+}
+
+// subject checks that one name of an authority means one credential.
+func (u *uniqueness) subject(d *declared, name string, ca ID) {
+	if name != "" && !u.taken(d) {
+		u.claim(d, "subject_name, ca_certificate", name+", "+orNull(ca), "subject_name")
 	}
 }
 

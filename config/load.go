@@ -77,6 +77,7 @@ type loader struct {
 	types    map[string]*kind
 	declared []*declared
 	inner    []schema.Pending // references inside configurations of listeners' plugins
+	policies schema.Place     // of node.tls.policies
 	spaces   map[string]ID    // namespace of generated ids by kind
 	content  map[ID]int       // how often content gave the same id
 }
@@ -143,6 +144,9 @@ func (l *loader) node(n *yaml.Node) {
 	n = l.overrideNode(n)
 	l.report.Enter("node")
 	v, _ := nodeType.Decode(l.report, n, nil)
+	if n != nil {
+		l.policies = l.report.Place(n).Field("tls").Field("policies")
+	}
 	l.report.Leave()
 	l.cfg.Node = *v.(*Node)
 	l.listenerPlugins(&l.cfg.Node, n)

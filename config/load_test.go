@@ -61,7 +61,7 @@ func TestFullFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Load(src, newKinds(), testOrigin{env: map[string]string{"REDIS_PASSWORD": "hunter2"}}.origin())
+	c, err := Load(src, newKinds(), testOrigin{env: map[string]string{"REDIS_PASSWORD": "hunter2", "TICKET_SECRET": strings.Repeat("hunter2", 5)}}.origin())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +84,12 @@ func TestFullFile(t *testing.T) {
 		line(e)
 	}
 	for _, e := range c.Plugins.All() {
+		line(e)
+	}
+	for _, e := range c.MTLSAuthCredentials.All() {
+		line(e)
+	}
+	for _, e := range c.HeaderCertAuthCredentials.All() {
 		line(e)
 	}
 	golden(t, "full.golden", b.String())

@@ -22,11 +22,12 @@ type Node struct {
 	ErrorType  string          `json:"error_default_type" default:"text/plain" enum:"text/plain,application/json,text/html,application/xml" doc:"Media type of errors for requests that have neither Accept nor Content-Type."`
 	Flavor     RouterFlavor    `json:"router_flavor" default:"traditional_compatible" enum:"traditional_compatible,traditional,expressions" unserved:"traditional" doc:"How routes are matched, as in Kong: by their match fields (traditional_compatible), or also by expressions, which then go first."`
 	TrustedIPs []schema.Prefix `json:"trusted_ips" default:"[]" doc:"Peers whose X-Forwarded-* fields are believed, and the one of real_ip_header. Behind a PROXY header the peer is whom it names."`
+	Responders []schema.Prefix `json:"revocation_servers" default:"[]" doc:"Addresses of this machine and its link at which OCSP and CRL servers may be asked whether a certificate was revoked. All others of loopback and link-local are refused, since it is the certificate that names the server."`
 	DNS        DNS             `json:"dns" doc:"How host names are resolved."`
 	Consul     Consul          `json:"consul" doc:"Where services are found by Consul's catalogue."`
 	Store      schema.Unserved `json:"store" doc:"Where desired state lives, if not in this file."`
-	TLS        schema.Unserved `json:"tls" doc:"TLS policies."`
-	ACME       schema.Unserved `json:"acme" doc:"Automatic certificates."`
+	TLS        NodeTLS         `json:"tls" doc:"How TLS is spoken with clients."`
+	ACME       ACME            `json:"acme" doc:"Certificates that are ordered by themselves (ACME)."`
 	WAF        schema.Unserved `json:"waf" doc:"Defaults of the web application firewall."`
 	Telemetry  schema.Unserved `json:"telemetry" doc:"Export of traces and metrics."`
 
@@ -45,7 +46,7 @@ type Listener struct {
 	Serve         string          `json:"serve" default:"http" enum:"http,https,tcp,tls,udp" doc:"What is served: http; https, and streams over TLS beside it; tcp, streams as they are; tls, streams over TLS only, passed through or terminated; udp, flows of datagrams, and QUIC passed through by its server name."`
 	ReusePort     bool            `json:"reuse_port" default:"false" doc:"Whether several processes may listen on the address at once (SO_REUSEPORT)."`
 	Limits        ListenerLimits  `json:"limits" doc:"Bounds of this listener in place of those of the node."`
-	TLS           schema.Unserved `json:"tls" doc:"Name of a TLS policy."`
+	TLS           string          `json:"tls" check:"name" doc:"Policy of node.tls that counts on this listener, but for server names that have one of their own: one of node.tls.policies, modern or intermediate; null means node.tls.default. Only with https and tls."`
 	HTTP3         bool            `json:"http3" default:"false" unserved:"true" doc:"Whether HTTP/3 is served on the same port."`
 	ProxyProtocol []schema.Prefix `json:"proxy_protocol" default:"[]" doc:"Peers, such as load balancers, that begin every connection with a PROXY header (version 1 or 2), before TLS, and with udp the first datagram of every flow (version 2). It is required of them and names the client. Whoever is not listed is served as they are, and a header of theirs is content."`
 

@@ -30,6 +30,9 @@ const (
 	KindCertificate   = "certificates"
 	KindSNI           = "snis"
 	KindCACertificate = "ca_certificates"
+
+	KindMTLSAuthCredential       = "mtls_auth_credentials"
+	KindHeaderCertAuthCredential = "header_cert_auth_credentials"
 )
 
 // Ref is a reference to an entity of type T; the zero value is null. It is
@@ -75,6 +78,10 @@ func kindOf[T any]() string {
 		return KindSNI
 	case *CACertificate:
 		return KindCACertificate
+	case *MTLSAuthCredential:
+		return KindMTLSAuthCredential
+	case *HeaderCertAuthCredential:
+		return KindHeaderCertAuthCredential
 	}
 	panic("BUG: reference to a type that is no entity")
 }

@@ -119,6 +119,7 @@ func (n *Node) Validate(r *schema.Report) {
 		} else {
 			names[l.Name] = i
 		}
+		n.TLS.checkListener(r, i, &l)
 		if l.Address.Off {
 			r.Expect("expected an address and a port", "a listener with an address, or none at all", "listeners", i, "address")
 			continue

@@ -64,6 +64,18 @@ func (p Place) Field(name string) Place {
 	return q
 }
 
+// Index returns the place of an element of the list at p, or of the list if
+// there is no such element.
+func (p Place) Index(i int) Place {
+	q := p
+	q.Path = p.Path + "[" + strconv.Itoa(i) + "]"
+	if p.node != nil && p.node.Kind == yaml.SequenceNode && i < len(p.node.Content) {
+		q.node = p.node.Content[i]
+		q.Line, q.Column = q.node.Line, q.node.Column
+	}
+	return q
+}
+
 // maxErrors bounds what one document can report; the rest is only counted.
 const maxErrors = 1000
 
