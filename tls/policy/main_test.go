@@ -1,0 +1,9 @@
+package policy
+
+import (
+	"testing"
+
+	"github.com/bulwark-edge/bulwark/internal/testkit/leak"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
