@@ -42,7 +42,7 @@ check: static ## Linters, our own rules and unit tests, in under 3 minutes
 .PHONY: test
 test: deps static ## Everything, as CI runs it, in under 15 minutes
 	go test -race -timeout 12m ./...
-	go test -count=1 ./internal/sock ./config/expr ./l7/... ./edge ./plugins/...
+	go test -count=1 -skip '^TestIntegration' ./internal/sock ./config/expr ./l7/... ./edge ./plugins/...
 	@$(MAKE) fuzz
 	@$(MAKE) reproducible
 
@@ -70,6 +70,11 @@ bench: bench-deps build ## Measure against nginx and HAProxy, side by side (BENC
 .PHONY: bench-routes
 bench-routes: bench-deps build ## Measure what 15,000 routes cost (BENCH=flags)
 	bin/bulwark bench routes-15k --bulwark bin/bulwark $(BENCH)
+
+.PHONY: tls-scan
+tls-scan: build ## Let testssl.sh look at the default TLS policy, in some minutes
+	@internal/devtools/deps.sh openssl curl testssl
+	@internal/devtools/tlsscan.sh bin/bulwark
 
 .PHONY: generate
 generate: ## Write the generated files anew: schemas and pages of docs/
@@ -99,7 +104,7 @@ clean: ## Remove what was built
 
 .PHONY: deps
 deps:
-	@internal/devtools/deps.sh cc nginx nginx-stream haproxy curl wrk openssl dnsmasq dig redis-server redis-cli
+	@internal/devtools/deps.sh cc nginx nginx-stream haproxy curl wrk openssl dnsmasq dig redis-server redis-cli pebble update-ca-certificates
 
 .PHONY: bench-deps
 bench-deps:

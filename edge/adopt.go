@@ -2,6 +2,7 @@ package edge
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l7"
@@ -57,19 +58,32 @@ func (t *touched) follow(key config.Key, c *config.Config) {
 		if e, ok := c.Targets.Get(key.ID); ok {
 			t.host(c, e.Upstream.ID)
 		}
-	case config.KindCertificate, config.KindCACertificate:
+	case config.KindCertificate:
 		t.trust = true
-	case config.KindPlugin:
-		e, ok := c.Plugins.Get(key.ID)
-		switch {
-		case !ok || !e.Consumer.IsZero(): // plans of routes are for no consumer
-		case !e.Route.IsZero():
-			t.routes[e.Route.ID] = true
-		case !e.Service.IsZero():
-			t.services[e.Service.ID] = true
-		default:
-			t.plans = true
+	case config.KindCACertificate:
+		t.trust = true
+		for _, e := range c.Plugins.All() {
+			if trusts, ok := e.Config.(config.Truster); ok && slices.Contains(trusts.Authorities(), key.ID) {
+				t.plugin(e)
+			}
 		}
+	case config.KindPlugin:
+		if e, ok := c.Plugins.Get(key.ID); ok {
+			t.plugin(e)
+		}
+	}
+}
+
+// plugin adds whose plans an instance may be part of.
+func (t *touched) plugin(e *config.Plugin) {
+	switch {
+	case !e.Consumer.IsZero(): // plans of routes are for no consumer
+	case !e.Route.IsZero():
+		t.routes[e.Route.ID] = true
+	case !e.Service.IsZero():
+		t.services[e.Service.ID] = true
+	default:
+		t.plans = true
 	}
 }
 

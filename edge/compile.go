@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/config/schema"
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/forward"
@@ -21,6 +21,9 @@ import (
 	"github.com/bulwark-edge/bulwark/plugins"
 	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/tls/certs"
+	"github.com/bulwark-edge/bulwark/tls/issuer"
+	"github.com/bulwark-edge/bulwark/tls/peer"
+	"github.com/bulwark-edge/bulwark/tls/policy"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
@@ -35,6 +38,10 @@ type Env struct {
 	Shared      *l7.Shared
 	State       *plugins.State
 	Bans        *l4.Bans
+	Issuer      *issuer.Issuer
+	Keys        *policy.Keys
+	Peers       *peer.Revocation
+	Stapler     *certs.Stapler
 }
 
 // Compile makes a snapshot of a valid configuration, aside of what serves. What
@@ -80,6 +87,9 @@ func (c *compiler) compile() error {
 		return err
 	}
 	if err := c.buildPlugins(); err != nil {
+		return err
+	}
+	if err := c.openRecords(); err != nil {
 		return err
 	}
 	requests := func(p config.Protocol) bool { return !p.Stream() }
@@ -238,20 +248,17 @@ func (c *compiler) buildRoutes() {
 // buildSites makes each listener's part.
 func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	node := &c.cfg.Node
-	trusted := make([]netip.Prefix, len(node.TrustedIPs))
-	for i := range trusted {
-		trusted[i] = node.TrustedIPs[i].Prefix
-	}
-	policy := l7.NewHeaderPolicy(c.env.Product, node.Headers, trusted)
+	headers := l7.NewHeaderPolicy(c.env.Product, node.Headers, prefixes(node.TrustedIPs))
 	if node.RealIPHeader != config.RealIPConnection {
-		policy.SetRealIP(l7.RealIP{Header: node.RealIPHeader, Recursive: node.RealIPRecursive})
+		headers.SetRealIP(l7.RealIP{Header: node.RealIPHeader, Recursive: node.RealIPRecursive})
 	}
 	pipeline := l7.Pipeline{
+		Config:       c.cfg,
 		Router:       router,
 		Global:       c.plans.global.plan,
 		ConsumerPlan: forConsumers(c.plans),
-		Forwarder:    &forward.Client{Limits: responseLimits(&node.Limits), Policy: policy, Metrics: c.env.Metrics},
-		Policy:       policy,
+		Forwarder:    &forward.Client{Limits: responseLimits(&node.Limits), Policy: headers, Metrics: c.env.Metrics},
+		Policy:       headers,
 		Metrics:      c.env.Metrics,
 		Log:          c.env.Log,
 		BodyBytes:    int64(node.Limits.BodyBytes),
@@ -262,10 +269,14 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	if c.snap.accessLog != nil {
 		pipeline.AccessLog = c.snap.accessLog.LineLog
 	}
+	if c.snap.orders() {
+		pipeline.Challenges = c.env.Issuer.HTTPChallenge
+	}
 	settings := engineSettings(&node.Limits)
-	tlsConfig := c.tlsConfig()
-	streamTLS := tlsConfig.Clone()
-	streamTLS.NextProtos = nil // what is spoken within is not ours to choose
+	policies, err := c.buildPolicies()
+	if err != nil {
+		return err
+	}
 	build := func(l *config.Listener) (*site, error) {
 		g, err := c.buildGuard(l)
 		if err != nil {
@@ -276,13 +287,21 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 		g.put(&p, routes)
 		s := &site{Pipeline: &p, snapshot: c.snap, settings: settings, guard: g, serve: l.Serve}
 		if l.Serve == config.ServeHTTPS {
-			s.tls = tlsConfig
+			if s.tls, err = policies.set(l, true); err != nil {
+				return nil, err
+			}
+			if s.tls.Guards() {
+				p.Policies = s.tls
+			}
+		}
+		streamTLS, err := policies.set(l, false)
+		if err != nil {
+			return nil, err
 		}
 		s.stream = c.streamSite(l, streamTLS, g)
 		s.stream.pipeline.Release = c.snap.releaseAside
 		return s, nil
 	}
-	var err error
 	for _, l := range c.listeners() {
 		if c.snap.sites[l.Name], err = build(l); err != nil {
 			return err
@@ -295,21 +314,12 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	return err
 }
 
-func (c *compiler) tlsConfig() *tls.Config {
-	names := make(map[config.ID][]string)
-	for _, s := range c.cfg.SNIs.All() {
-		names[s.Certificate.ID] = append(names[s.Certificate.ID], s.Name)
+func prefixes(list []schema.Prefix) []netip.Prefix {
+	all := make([]netip.Prefix, len(list))
+	for i := range list {
+		all[i] = list[i].Prefix
 	}
-	var entries []certs.Entry
-	for _, e := range c.cfg.Certificates.All() {
-		entries = append(entries, certs.Entry{Names: names[e.ID], Pairs: e.Pairs()})
-	}
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"http/1.1"},
-		GetCertificate: certs.NewStore(entries, c.env.DefaultCert).GetCertificate,
-		ClientCAs:      x509.NewCertPool(),
-	}
+	return all
 }
 
 func listenerSpec(l *config.Listener, node *config.Limits) listeners.Spec {

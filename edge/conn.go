@@ -15,6 +15,7 @@ import (
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/tls/hello"
+	"github.com/bulwark-edge/bulwark/tls/policy"
 )
 
 var _ l4.Acceptor = (*Edge)(nil)
@@ -63,9 +64,9 @@ func (e *Edge) serveConn(ctx context.Context, c *l4.Conn, st *routedStream) {
 	if (s.stream.peeks || s.serve == config.ServeTCP) && e.serveStream(ctx, c, s, st) {
 		return
 	}
-	cfg, timeout := s.tls, s.settings.HeaderTimeout
+	set, timeout := s.tls, s.settings.HeaderTimeout
 	s.Release()
-	if cfg != nil && !e.handshake(ctx, c, cfg, timeout) {
+	if set != nil && (!e.handshake(ctx, c, set, timeout) || proven(c)) {
 		c.Close()
 		return
 	}
@@ -97,13 +98,17 @@ func (e *Edge) serveStream(ctx context.Context, c *l4.Conn, s *site, st *routedS
 	}()
 	taken = true
 	v := e.findStream(ctx, c, s)
-	if v.route != nil && v.protocol == config.TLS {
+	switch {
+	case v.proves:
 		if err := c.Handshake(ctx, s.stream.tls, s.settings.HeaderTimeout); err != nil {
-			e.explain(ctx, c, "shaking hands with a stream's client", l4.ReasonTLSHandshake, err)
-			v = verdict{refused: true, reason: l4.ReasonTLSHandshake}
+			e.explain(ctx, c, "proving control over a name", l4.ReasonTLSHandshake, err)
 		}
+	case v.protocol == config.TLS:
+		v = e.terminate(ctx, c, s, v)
 	}
 	switch {
+	case v.proves:
+		c.Close()
 	case v.refused:
 		if v.reason != l4.ReasonNone {
 			e.env.Metrics.Streams.Ends.Inc(int(v.reason))
@@ -118,12 +123,33 @@ func (e *Edge) serveStream(ctx context.Context, c *l4.Conn, s *site, st *routedS
 	return true
 }
 
+// terminate shakes hands with the client of a stream. An encrypted hello counts
+// in place of the one that was looked at: it says what is asked of the client, so
+// it also says where the stream goes.
+func (e *Edge) terminate(ctx context.Context, c *l4.Conn, s *site, v verdict) verdict {
+	if err := c.Handshake(ctx, s.stream.tls, s.settings.HeaderTimeout); err != nil {
+		e.explain(ctx, c, "shaking hands with a stream's client", l4.ReasonTLSHandshake, err)
+		return verdict{refused: true, reason: l4.ReasonTLSHandshake}
+	}
+	if proven(c) { // the hello that counts asked for a proof, so nobody was asked for a certificate
+		return verdict{proves: true}
+	}
+	if c.TLS.ECH {
+		v.route = s.stream.matchName(c, c.TLS.ServerName, config.TLS, s.serve == config.ServeHTTPS)
+	}
+	if v.route == nil {
+		return verdict{refused: true, reason: l4.ReasonNoRoute}
+	}
+	return v
+}
+
 // verdict is what becomes of a connection. The zero value is one that is no
 // stream.
 type verdict struct {
 	route    *l4.Route
 	protocol config.Protocol
 	refused  bool      // it is to be closed
+	proves   bool      // an authority looks for a proof, which the handshake is
 	reason   l4.Reason // of that; ReasonNone is not counted
 }
 
@@ -148,12 +174,18 @@ func (e *Edge) findStream(ctx context.Context, c *l4.Conn, s *site) verdict {
 		e.explain(ctx, c, "reading a ClientHello", l4.ReasonBadHello, err)
 		return verdict{refused: true, reason: l4.ReasonBadHello}
 	}
-	r, p := s.stream.matchTLS(c, beside)
-	if r == nil && !beside {
-		c.RefuseName()
-		return verdict{refused: true, reason: l4.ReasonNoRoute}
+	if e.asksForProof(s, c) {
+		return verdict{proves: true}
 	}
-	return verdict{route: r, protocol: p}
+	r, p := s.stream.matchTLS(c, beside)
+	switch {
+	case r != nil || beside:
+		return verdict{route: r, protocol: p}
+	case s.snapshot.ech != nil && s.snapshot.ech.PublicName() == c.Hello.ServerName:
+		return verdict{protocol: config.TLS} // where to is known when the hello is decrypted
+	}
+	c.RefuseName()
+	return verdict{refused: true, reason: l4.ReasonNoRoute}
 }
 
 // explain logs why a connection is closed.
@@ -170,8 +202,8 @@ const plainOnTLSBody = `{"message":"The plain HTTP request was sent to HTTPS por
 var plainOnTLS = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: " +
 	strconv.Itoa(len(plainOnTLSBody)) + "\r\nConnection: close\r\n\r\n" + plainOnTLSBody
 
-func (e *Edge) handshake(ctx context.Context, c *l4.Conn, cfg *tls.Config, timeout time.Duration) bool {
-	err := c.Handshake(ctx, cfg, timeout)
+func (e *Edge) handshake(ctx context.Context, c *l4.Conn, set *policy.Set, timeout time.Duration) bool {
+	err := c.Handshake(ctx, set, timeout)
 	if err == nil {
 		return true
 	}

@@ -19,6 +19,9 @@ import (
 	"github.com/bulwark-edge/bulwark/plugins"
 	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/tls/certs"
+	"github.com/bulwark-edge/bulwark/tls/issuer"
+	"github.com/bulwark-edge/bulwark/tls/peer"
+	"github.com/bulwark-edge/bulwark/tls/policy"
 	"github.com/bulwark-edge/bulwark/upstream"
 	"github.com/bulwark-edge/bulwark/upstream/health"
 )
@@ -42,8 +45,9 @@ type Edge struct {
 	current   atomic.Pointer[Snapshot]
 	health    *health.Set
 	stop      context.CancelFunc
-	work      sync.WaitGroup // the janitor
+	work      sync.WaitGroup // the janitor, and what looks after certificates and revocation
 	names     *names
+	swapped   [2]chan struct{} // each holds one when another snapshot serves than was looked at: for warnings, for stapling
 
 	reloading sync.Mutex // one Reload at a time; taken before mu
 
@@ -65,6 +69,7 @@ func New(o Options) (*Edge, error) {
 	e := &Edge{
 		level:   o.Level,
 		version: o.Version,
+		swapped: [...]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)},
 		env: Env{
 			Kinds:       o.Kinds,
 			Product:     "bulwark/" + o.Version,
@@ -74,8 +79,12 @@ func New(o Options) (*Edge, error) {
 			Shared:      new(l7.Shared),
 			State:       new(plugins.State),
 			Bans:        new(l4.Bans),
+			Issuer:      issuer.New(issuer.Options{Product: "bulwark/" + o.Version, Log: o.Log}),
+			Keys:        policy.NewKeys(),
+			Peers:       peer.NewRevocation(peer.Settings{Log: o.Log}),
 		},
 	}
+	m.Register(e.env.Peers) // as long as the process runs, so that no counter falls
 	if e.streams, err = stream.NewServer(e.env.Bans, m, o.Log); err != nil {
 		return nil, err
 	}
@@ -84,12 +93,19 @@ func New(o Options) (*Edge, error) {
 	e.health = health.NewSet(o.Log, &m.CheckPanics)
 	m.SetUpstreams(e.Upstreams)
 	m.SetBans(e.env.Bans.Len)
+	m.Register(telemetry.CertificateCollector(e.Certificates))
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.env.Upstreams = upstream.NewSet()
 	e.names = newNames(o.Log, &m.Names)
 	e.env.Upstreams.SetResolver(e.names.consul)
 	e.work.Go(func() { e.env.Upstreams.Run(ctx) })
+	e.work.Go(func() { e.env.Issuer.Run(ctx) })
+	m.Register(e.env.Issuer)
+	e.env.Stapler = certs.NewStapler(e.env.Peers.Staple, o.Log)
+	e.work.Go(func() { e.watchExpiry(ctx, e.swapped[0]) })
+	e.work.Go(func() { e.env.Stapler.Run(ctx, e.swapped[1], e.stapled) })
+	e.work.Go(func() { e.env.Peers.Run(ctx) })
 	return e, nil
 }
 
@@ -136,7 +152,9 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 	}
 	s.begin(e)
 	e.names.configure(node)
+	e.env.Peers.SetAllow(prefixes(node.Responders))
 	s.tellPlugins()
+	e.order(ctx, s)
 	old := e.current.Swap(s)
 	change.Commit(node.Drain.Std())
 	e.env.Upstreams.SetLimits(poolLimits(&node.Limits))
@@ -147,6 +165,12 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 		e.level.Set(logLevel(node.Log.Level))
 	}
 	e.env.Metrics.SetConfig(s.Config.Hash, time.Now())
+	for _, swapped := range e.swapped {
+		select {
+		case swapped <- struct{}{}:
+		default: // it is full, so the new one is looked at
+		}
+	}
 	if old != nil {
 		old.release()
 	}
@@ -180,6 +204,7 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 	e.stop()
 	e.work.Wait()
 	e.env.Upstreams.Close()
+	e.env.Peers.Close()
 	e.names.close()
 	if e.status != nil {
 		// ctx may be over, and what the status listener still has to say is short.

@@ -76,7 +76,7 @@ func (c *compiler) buildPlugin(e *config.Plugin) (*instance, error) {
 	if order < 0 {
 		return nil, fmt.Errorf("BUG: kind %q passed validation", e.Name)
 	}
-	if old := c.prev.plugins[e.ID]; old != nil && old.order == order && old.builtFor(e) {
+	if old := c.prev.plugins[e.ID]; old != nil && old.order == order && old.builtFor(e) && c.sameAuthorities(e) {
 		return c.place(old.instance, e), nil
 	}
 	kind := c.env.Kinds[order]
@@ -85,6 +85,8 @@ func (c *compiler) buildPlugin(e *config.Plugin) (*instance, error) {
 		Metrics: c.env.Metrics,
 		State:   c.env.State,
 		Bans:    c.env.Bans,
+		Config:  c.cfg,
+		Peers:   c.env.Peers,
 	})
 	if err != nil {
 		return nil, err
@@ -102,6 +104,22 @@ func (c *compiler) place(in *instance, e *config.Plugin) *instance {
 // values are compared themselves: as JSON two secrets look alike.
 func (in *instance) builtFor(e *config.Plugin) bool {
 	return in.entity == e || in.entity.Name == e.Name && reflect.DeepEqual(in.entity.Config, e.Config)
+}
+
+// sameAuthorities reports whether the ca_certificates that an instance of e was
+// built with are still the same.
+func (c *compiler) sameAuthorities(e *config.Plugin) bool {
+	t, ok := e.Config.(config.Truster)
+	if !ok {
+		return true
+	}
+	for _, id := range t.Authorities() {
+		ca, _ := c.cfg.CACertificates.Get(id)
+		if old, ok := c.prev.Config.CACertificates.Get(id); !ok || old.CertDigest != ca.CertDigest {
+			return false
+		}
+	}
+	return true
 }
 
 func kindIndex(kinds []plugins.Kind, name string) int {

@@ -10,6 +10,7 @@ import (
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/plugins"
 	"github.com/bulwark-edge/bulwark/telemetry"
+	"github.com/bulwark-edge/bulwark/tls/policy"
 )
 
 // reports is what /status tells about configurations. The zero value is ready.
@@ -100,6 +101,10 @@ func (e *Edge) Status() telemetry.Status {
 	s := telemetry.Status{Server: e.env.Metrics.Connections(), NodeID: e.env.Metrics.Node()}
 	if snap := e.Current(); snap != nil {
 		s.ConfigHash = snap.Config.Hash
+		if snap.orders() {
+			s.ACME = acmeStatus(e.env.Issuer.Status())
+		}
+		s.ECH = echStatus(snap.ech)
 	} else {
 		s.NotReady = "no configuration is loaded"
 	}
@@ -108,4 +113,13 @@ func (e *Edge) Status() telemetry.Status {
 	s.LoadedAt, s.LastError, s.LastErrorAt = e.reports.loaded, e.reports.err, e.reports.errAt
 	s.Draining = e.reports.draining
 	return s
+}
+
+// echStatus returns what has to stand in DNS. ech may be nil.
+func echStatus(ech *policy.ECH) *telemetry.ECHStatus {
+	if ech == nil {
+		return nil
+	}
+	now := time.Now()
+	return &telemetry.ECHStatus{PublicName: ech.PublicName(), ConfigList: ech.ConfigList(now), Until: ech.Until(now).UTC()}
 }

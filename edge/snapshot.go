@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"crypto/tls"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -9,6 +8,9 @@ import (
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/h1"
 	"github.com/bulwark-edge/bulwark/listeners"
+	"github.com/bulwark-edge/bulwark/tls/certs"
+	"github.com/bulwark-edge/bulwark/tls/issuer"
+	"github.com/bulwark-edge/bulwark/tls/policy"
 	"github.com/bulwark-edge/bulwark/upstream"
 	"github.com/bulwark-edge/bulwark/upstream/health"
 )
@@ -31,8 +33,12 @@ type Snapshot struct {
 	streams   streams
 	balancers map[string]*upstream.Balancer
 	accessLog *sharedLog
-	groups    []group       // the upstreams, by name
-	checks    []health.Spec // of those that are probed
+	local     *certs.Authority // nil: none
+	ech       *policy.ECH      // nil: hellos are not encrypted
+	terms     []issuer.Terms   // by which certificates are ordered
+	records   *records         // nil: none are
+	groups    []group          // the upstreams, by name
+	checks    []health.Spec    // of those that are probed
 }
 
 // lease counts who uses a snapshot, and has what is closed when nobody does any
@@ -52,7 +58,7 @@ type site struct {
 	snapshot *Snapshot
 	settings *h1.Settings
 	serve    string      // of config.Listener
-	tls      *tls.Config // for HTTPS; nil: plaintext
+	tls      *policy.Set // for HTTPS; nil: plaintext
 	stream   streamSite
 	guard    *guard
 }

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"crypto/tls"
 	"net/netip"
 	"slices"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l4/stream"
 	"github.com/bulwark-edge/bulwark/l4/udp"
+	"github.com/bulwark-edge/bulwark/tls/policy"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
@@ -137,16 +137,16 @@ func (c *compiler) buildStreamRouter() (err error) {
 type streamSite struct {
 	pipeline *stream.Pipeline // apart, for it is what streams keep
 	router   *l4.Router
-	tls      *tls.Config // to terminate streams
+	tls      *policy.Set // to terminate streams
 	peeks    bool        // connections may be streams over TLS, of which the ClientHello tells
 	hello    int         // most bytes of one
 	bounds   udp.Bounds
 	proxied  func(peer netip.Addr) bool // of flows; nil: no peer sends a PROXY header
 }
 
-func (c *compiler) streamSite(l *config.Listener, cfg *tls.Config, g *guard) streamSite {
+func (c *compiler) streamSite(l *config.Listener, set *policy.Set, g *guard) streamSite {
 	node := &c.cfg.Node.Limits
-	s := streamSite{router: c.snap.streams.router, tls: cfg, hello: int(node.HelloBytes)}
+	s := streamSite{router: c.snap.streams.router, tls: set, hello: int(node.HelloBytes)}
 	s.pipeline = &stream.Pipeline{Plan: routePlan, Listener: c.env.Metrics.Listener(l.Name), Idle: node.FlowIdleTimeout.Std(), Answers: l.Answers}
 	if c.snap.accessLog != nil {
 		s.pipeline.AccessLog = c.snap.accessLog.LineLog
@@ -202,11 +202,15 @@ func (s *streamSite) match(c *l4.Conn) *l4.Route {
 // Passing through goes before terminating. With placed it must name a server or a
 // port; see l4.Query.
 func (s *streamSite) matchTLS(c *l4.Conn, placed bool) (*l4.Route, config.Protocol) {
-	q := l4.Query{SNI: c.Hello.ServerName, Source: c.Client, Destination: c.Local, Placed: placed}
-	for _, q.Protocol = range [...]config.Protocol{config.TLSPassthrough, config.TLS} {
-		if r := s.router.Match(&q); r != nil {
-			return r, q.Protocol
+	for _, p := range [...]config.Protocol{config.TLSPassthrough, config.TLS} {
+		if r := s.matchName(c, c.Hello.ServerName, p, placed); r != nil {
+			return r, p
 		}
 	}
 	return nil, ""
+}
+
+// matchName is matchTLS for a server name and a protocol.
+func (s *streamSite) matchName(c *l4.Conn, name string, p config.Protocol, placed bool) *l4.Route {
+	return s.router.Match(&l4.Query{Protocol: p, SNI: name, Source: c.Client, Destination: c.Local, Placed: placed})
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/tls/policy"
 )
 
 // Acceptor serves what the listeners let in.
@@ -101,9 +103,10 @@ func (c *Conn) closeRaw() {
 // connection is plaintext.
 func (c *Conn) Socket() *sock.Conn { return c.sock }
 
-// Handshake terminates TLS on the connection within timeout. After an error
-// the connection is only good for closing.
-func (c *Conn) Handshake(ctx context.Context, cfg *tls.Config, timeout time.Duration) error {
+// Handshake terminates TLS on the connection by the policies of a set, within
+// timeout. After an error the connection is only good for closing.
+func (c *Conn) Handshake(ctx context.Context, set *policy.Set, timeout time.Duration) error {
+	cfg, client := set.Server(timeout)
 	t := tls.Server(c.sock, cfg)
 	_ = c.sock.SetDeadline(time.Now().Add(timeout))
 	if err := t.HandshakeContext(ctx); err != nil {
@@ -115,8 +118,19 @@ func (c *Conn) Handshake(ctx context.Context, cfg *tls.Config, timeout time.Dura
 	c.TLS = &TLS{
 		Version:    versionName(st.Version),
 		Cipher:     tls.CipherSuiteName(st.CipherSuite),
-		ServerName: st.ServerName,
+		ServerName: strings.ToLower(st.ServerName),
 		Protocol:   st.NegotiatedProtocol,
+		Resumed:    st.DidResume,
+		ECH:        st.ECHAccepted,
+		Client:     client,
+	}
+	if client != nil {
+		set.Settle(client, &st)
+		c.TLS.Policy, c.TLS.ClientAuth = client.Policy, client.Key
+		c.TLS.Asked, c.TLS.Chain = client.Asked, client.Chain
+		if client.Identity() != nil {
+			c.TLS.SetClientVerify(VerifySuccess)
+		}
 	}
 	return nil
 }

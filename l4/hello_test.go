@@ -162,7 +162,7 @@ func TestHandshakeAfterPeek(t *testing.T) {
 	if err := c.PeekHello(hello.MaxBytes, patience); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Handshake(context.Background(), &tls.Config{Certificates: []tls.Certificate{*cert}}, patience); err != nil {
+	if err := c.Handshake(context.Background(), serving(t, cert), patience); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-shaken; err != nil {

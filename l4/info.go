@@ -1,10 +1,14 @@
 package l4
 
 import (
+	"crypto/x509"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/bulwark-edge/bulwark/tls/hello"
+	"github.com/bulwark-edge/bulwark/tls/peer"
+	"github.com/bulwark-edge/bulwark/tls/policy"
 )
 
 // ConnHook is implemented by plugins that act on a connection before anything
@@ -30,12 +34,64 @@ type Info struct {
 	LocalPort string // Local's port
 }
 
-// TLS is what the handshake settled.
+// TLS is what the handshake settled. It is not copied.
 type TLS struct {
 	Version    string // "TLSv1.3", as Kong logs it
 	Cipher     string // IANA name of the suite
-	ServerName string // SNI in lower case, "" if the client sent none
+	ServerName string // SNI in lower case, "" if the client sent none; with ECH the encrypted one
 	Protocol   string // ALPN, "" if none
+	Resumed    bool   // a session was resumed, by its ticket
+	ECH        bool   // the hello was encrypted, and we could read it
+	Policy     string // name of the policy of node.tls; set if Client is
+	ClientAuth string // policy.ClientAuth.Key of what the handshake asked, "" if nothing
+
+	// Asked tells that the client was asked for a certificate. Chain is what it
+	// showed, leaf first, NOT verified; nil if it showed none. A session that is
+	// resumed brings the chain that it began with.
+	Asked bool
+	Chain []*x509.Certificate
+
+	Memo Memo // what plugins have worked out of it
+
+	// Client is what the policy of the listener knows of the client, nil if no
+	// request needs to be held against it.
+	Client *policy.Client
+
+	verdict atomic.Pointer[string] // see SetClientVerify
+}
+
+// Texts of TLS.ClientVerify, as nginx has them in $ssl_client_verify. One that
+// begins with VerifyFailed goes on with the reason.
+const (
+	VerifyNone    = "NONE"
+	VerifySuccess = "SUCCESS"
+	VerifyFailed  = "FAILED:"
+)
+
+// verifyNobody is what is told of a certificate that nobody has judged.
+const verifyNobody = VerifyFailed + "not verified"
+
+// SetClientVerify sets what logs tell of the client's certificate: VerifySuccess
+// or VerifyFailed with a reason. Any goroutine may call it.
+func (t *TLS) SetClientVerify(verdict string) { t.verdict.Store(&verdict) }
+
+// ClientVerify returns what logs tell of the client's certificate.
+func (t *TLS) ClientVerify() string {
+	switch v := t.verdict.Load(); {
+	case v != nil:
+		return *v
+	case len(t.Chain) > 0:
+		return verifyNobody
+	}
+	return VerifyNone
+}
+
+// Identity returns who the client is, if a policy has verified that; else nil.
+func (t *TLS) Identity() *peer.Identity {
+	if t.Client == nil {
+		return nil
+	}
+	return t.Client.Identity()
 }
 
 // NewInfo returns the Info of a connection between two addresses, the client's

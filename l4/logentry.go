@@ -104,7 +104,8 @@ func (s *Session) appendTLS(b []byte) []byte {
 	b = append(b, `"tls":{`...)
 	if t != nil {
 		b = append(append(append(b, `"version":"`...), t.Version...), `","cipher":"`...)
-		b = append(append(b, t.Cipher...), `","client_verify":"NONE"`...)
+		verify, _ := json.Marshal(t.ClientVerify()) // a string can be encoded
+		b = append(append(append(b, t.Cipher...), `","client_verify":`...), verify...)
 	}
 	if sni != "" {
 		if t != nil {

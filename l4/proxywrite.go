@@ -24,14 +24,25 @@ const (
 	ProxyAuthority ProxyExtension = 0x02 // the name the client asked for (SNI)
 	proxySSL       ProxyExtension = 0x20 // what is known of TLS, with what follows in it
 	proxySSLVer    ProxyExtension = 0x21
+	proxySSLCN     ProxyExtension = 0x22 // the common name of the client's certificate
 	proxySSLCipher ProxyExtension = 0x23
 )
 
-// proxyClientSSL is the bit of proxySSL that says that the client came over TLS.
-const proxyClientSSL = 0x01
+// The bits of proxySSL that say that the client came over TLS, that it has shown a
+// certificate on this connection, and that it had shown one when the session
+// began.
+const (
+	proxyClientSSL         = 0x01
+	proxyClientCertConn    = 0x02
+	proxyClientCertSession = 0x04
+)
 
-// proxyUnverified is what proxySSL says of a client that showed no certificate.
-const proxyUnverified = 1
+// What proxySSL says of the client's certificate: that it was verified, or that it
+// was not.
+const (
+	proxyVerified   = 0
+	proxyUnverified = 1
+)
 
 // AppendProxyHeader appends the header that tells an upstream who the client is
 // and where it came to: of version 1 for TCP only, of version 2 for either. If
@@ -96,13 +107,28 @@ func AppendProxyExtension(b []byte, kind ProxyExtension, value string) []byte {
 }
 
 // AppendProxyTLS appends the extension that tells what a handshake with the
-// client has settled.
+// client has settled. The common name is told only of a certificate that a policy
+// has verified.
 func AppendProxyTLS(b []byte, t *TLS) []byte {
 	at := len(b)
-	b = append(b, byte(proxySSL), 0, 0, proxyClientSSL)
-	b = binary.BigEndian.AppendUint32(b, proxyUnverified)
+	client, verify := byte(proxyClientSSL), uint32(proxyUnverified)
+	if len(t.Chain) > 0 {
+		client |= proxyClientCertSession
+		if !t.Resumed {
+			client |= proxyClientCertConn
+		}
+	}
+	who := t.Identity()
+	if who != nil {
+		verify = proxyVerified
+	}
+	b = append(b, byte(proxySSL), 0, 0, client)
+	b = binary.BigEndian.AppendUint32(b, verify)
 	b = AppendProxyExtension(b, proxySSLVer, t.Version)
 	b = AppendProxyExtension(b, proxySSLCipher, t.Cipher)
+	if who != nil && who.Names.CommonName != "" {
+		b = AppendProxyExtension(b, proxySSLCN, who.Names.CommonName)
+	}
 	binary.BigEndian.PutUint16(b[at+1:], uint16(len(b)-at-3))
 	return b
 }

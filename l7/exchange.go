@@ -27,6 +27,12 @@ type Exchange struct {
 	Route    *Route           // nil until the router has answered
 	Consumer *config.Consumer // set by an authenticating plugin through SetConsumer
 
+	// What authenticating plugins found out. Credential names what the client was
+	// recognised by; it is "" for an anonymous client and for one that was not asked.
+	Credential string
+	Groups     []string // of the client, as its credential tells them; not to be changed
+	Unclaimed  bool     // the upstream's header is rid of what the client says it is
+
 	Upstream Upstream // what the upstream is sent
 	Tries    []Try    // every try, the last one last
 	Resp     Response // the final answer
@@ -170,6 +176,12 @@ func (x *Exchange) SetConsumer(c *config.Consumer) {
 		x.plan = x.pipeline.ConsumerPlan(x.Route, c)
 	}
 }
+
+// Config returns the configuration of the snapshot that serves the exchange.
+func (x *Exchange) Config() *config.Config { return x.pipeline.Config }
+
+// TrustsPeer reports whether who opened the connection is in node.trusted_ips.
+func (x *Exchange) TrustsPeer() bool { return x.pipeline.Policy.Trusts(x.Conn.Client.Addr()) }
 
 // UpstreamHeader returns the request's fields as the upstream will be sent
 // them, for editing. The fields of the connection itself (Host, framing,

@@ -119,6 +119,17 @@ func (h *Header) Del(name string) {
 	}
 }
 
+// DelFunc removes every field for which del returns true.
+func (h *Header) DelFunc(del func(f *Field) bool) {
+	kept := h.fields[:0]
+	for _, f := range h.fields {
+		if !del(&f) {
+			kept = append(kept, f)
+		}
+	}
+	h.truncate(kept)
+}
+
 // NominatesAny reports whether a Connection field of h names a field that is
 // not the connection's own anyway.
 func (h *Header) NominatesAny() bool {

@@ -74,6 +74,14 @@ func (x *Exchange) AppendLogEntry(b []byte) []byte {
 			b = append(append(b, `,"service":`...), x.Route.Service.LogJSON()...)
 		}
 	}
+	if x.Credential != "" {
+		b = append(b, `,"authenticated_entity":{"id":`...)
+		b = appendJSON(b, x.Credential)
+		if x.Consumer != nil {
+			b = appendJSON(append(b, `,"consumer_id":`...), x.Consumer.ID.String())
+		}
+		b = append(b, '}')
+	}
 	if x.Consumer != nil {
 		b = append(b, `,"consumer":{"id":`...)
 		b = appendJSON(b, x.Consumer.ID.String())
@@ -125,7 +133,8 @@ func (x *Exchange) appendLogRequest(b []byte) []byte {
 	b = appendNumber(b, int64(r.HeadSize)+max(r.ContentLength, 0))
 	if t := x.Conn.TLS; t != nil {
 		b = append(append(append(b, `,"tls":{"version":"`...), t.Version...), `","cipher":"`...)
-		b = append(append(b, t.Cipher...), `","client_verify":"NONE"}`...)
+		b = append(append(b, t.Cipher...), `","client_verify":`...)
+		b = append(appendJSON(b, t.ClientVerify()), '}')
 	}
 	return append(b, '}')
 }

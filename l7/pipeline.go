@@ -15,6 +15,7 @@ import (
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/telemetry"
+	"github.com/bulwark-edge/bulwark/tls/policy"
 )
 
 // StatusClientGone is what the log says of a request whose client left before
@@ -53,6 +54,7 @@ type Pipeline struct {
 	// is nil if no plugin is limited to a consumer.
 	ConsumerPlan func(r *Route, c *config.Consumer) *Plan
 
+	Config    *config.Config // that the snapshot was compiled from
 	Forwarder Forwarder
 	Policy    *HeaderPolicy
 	AccessLog *telemetry.LineLog // nil: off
@@ -62,8 +64,16 @@ type Pipeline struct {
 	BodyBytes int64 // bound of a request body; 0: none
 	Shared    *Shared
 
+	// Policies holds requests over TLS against what the handshakes for their hosts
+	// ask. It is nil if all hosts have the same policy and nothing is asked.
+	Policies *policy.Set
+
 	BodyBuffers int64  // bound of all content that is buffered for plugins, in bytes; 0: none
 	ErrorType   string // media type of errors for requests that tell none
+
+	// Challenges returns what is answered for a token below ChallengePath, if it is
+	// ours to answer. It is nil if no certificates are ordered.
+	Challenges func(token string) (answer string, ok bool)
 }
 
 // Shared is what all pipelines of a process share.
@@ -133,6 +143,9 @@ func (p *Pipeline) begin(x *Exchange) {
 // run goes through the phases until something has answered.
 func (p *Pipeline) run(x *Exchange) error {
 	p.Policy.findClient(x)
+	if p.Challenges != nil && p.proves(x) {
+		return nil
+	}
 	for i := range p.Global.PreRoute {
 		if p.Global.PreRoute[i].Hook.PreRoute(x) == Done {
 			return nil
@@ -198,6 +211,11 @@ func (p *Pipeline) route(x *Exchange) (done bool, err error) {
 	}
 	host, port := splitAuthority(x.Req.Authority)
 	x.Host = host
+	if p.Policies != nil && x.Conn.TLS != nil {
+		if err := p.admit(x, host); err != nil {
+			return false, err
+		}
+	}
 	if port == 0 {
 		port = x.Conn.Local.Port()
 	}

@@ -25,6 +25,7 @@ const (
 	ReasonHTTPSRequired  // an https-only route was asked over http (426 or a redirect)
 	ReasonPlugin         // a plugin answered
 	ReasonConnectRefused // method CONNECT (405)
+	ReasonMisdirected    // the connection's handshake was not one for the host (421)
 
 	// The upstream's doing.
 	ReasonNoEndpoint       // nothing to send to (503)
@@ -61,6 +62,7 @@ var reasonNames = [reasonCount]string{
 	ReasonHTTPSRequired:    "https_required",
 	ReasonPlugin:           "plugin",
 	ReasonConnectRefused:   "connect_refused",
+	ReasonMisdirected:      "misdirected",
 	ReasonNoEndpoint:       "no_endpoint",
 	ReasonNameResolution:   "name_resolution",
 	ReasonUpstreamConnect:  "upstream_connect",

@@ -8,6 +8,9 @@ import (
 	"github.com/bulwark-edge/bulwark/config/schema"
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/telemetry"
+	"github.com/bulwark-edge/bulwark/tls/issuer"
+	"github.com/bulwark-edge/bulwark/tls/peer"
+	"github.com/bulwark-edge/bulwark/tls/policy"
 )
 
 // Scope is a set of entities that an instance may be limited to.
@@ -64,6 +67,16 @@ type Env struct {
 	Metrics *telemetry.Metrics // what the edge counts
 	State   *State             // what outlives a reload
 	Bans    *l4.Bans           // clients that no listener lets in for a while
+	Config  *config.Config     // that the instance is part of; see config.Truster
+	Peers   *peer.Revocation   // what is known of certificates that were revoked
+}
+
+// Asker is an instance that wants clients to be asked for a certificate, in the
+// handshakes of the server names that its scope may be reached by.
+type Asker interface {
+	// ClientAuth returns what they are asked, by policy.Request; the caller does not
+	// change it.
+	ClientAuth() *policy.ClientAuth
 }
 
 // Reopener is an instance with a log file, which Reopen opens anew after it was
@@ -74,6 +87,10 @@ type Reopener interface{ Reopen() error }
 // serves. Calls come one at a time and must be short: all requests still go to
 // the configuration before.
 type Follower interface{ Follow(cfg *config.Config) }
+
+// Orderer is an instance that has certificates ordered, on terms that do not
+// change. They are asked for when it is built; it need not serve.
+type Orderer interface{ Terms() issuer.Terms }
 
 // Kind is a plugin as the edge knows it. Define makes one.
 type Kind struct {

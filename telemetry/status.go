@@ -12,6 +12,7 @@ import (
 type StatusSource interface {
 	Status() Status
 	Upstreams() []UpstreamStatus // in a stable order
+	Certificates() []CertificateStatus
 }
 
 // Status is one look at the edge.
@@ -26,8 +27,37 @@ type Status struct {
 	LastError   string
 	LastErrorAt time.Time
 
+	ECH *ECHStatus // nil: hellos are not encrypted
+
 	Draining bool
 	NotReady string // why /status/ready says 503; empty while ready
+
+	ACME *ACMEStatus // nil: no certificates are ordered
+}
+
+// ACMEStatus is how it stands with certificates that are ordered.
+type ACMEStatus struct {
+	Names    map[string]int `json:"names"`    // how many are in each state
+	Problems []ACMEProblem  `json:"problems"` // those that failed, at most MaxACMEProblems
+}
+
+// MaxACMEProblems bounds what /status tells.
+const MaxACMEProblems = 100
+
+// ACMEProblem is a name that could not be ordered.
+type ACMEProblem struct {
+	Name    string     `json:"name"`
+	Error   string     `json:"error"`
+	ErrorAt *time.Time `json:"error_at"`
+	Again   *time.Time `json:"again"`
+	Until   *time.Time `json:"until"` // when the certificate ends that is served meanwhile; null: none is
+}
+
+// ECHStatus is what has to stand in DNS for Encrypted Client Hello.
+type ECHStatus struct {
+	PublicName string    `json:"public_name"`
+	ConfigList []byte    `json:"config_list"` // the SvcParamKey "ech" of HTTPS records (RFC 9848); base64 in JSON
+	Until      time.Time `json:"until"`       // when another will be offered
 }
 
 // ServerStatus counts connections and requests as Kong's /status does.
@@ -76,7 +106,11 @@ type bulwarkBody struct {
 	Draining bool       `json:"draining"`
 	Config   configBody `json:"config"`
 
+	ECH *ECHStatus `json:"ech,omitempty"`
+
 	Upstreams upstreamsBody `json:"upstreams"`
+
+	ACME *ACMEStatus `json:"acme,omitempty"`
 }
 
 type configBody struct {
@@ -93,9 +127,10 @@ type messageBody struct {
 // emptyConfigHash is what Kong says before any configuration is loaded.
 const emptyConfigHash = "00000000000000000000000000000000"
 
-// StatusHandler answers GET and HEAD on /status, /status/ready, /metrics and
-// /upstreams/{name}/health, and everything else with 404 or 405 in Kong's shape. The handler scrape, that
-// of Metrics, serves /metrics.
+// StatusHandler answers GET and HEAD on /status, /status/ready,
+// /status/certificates, /metrics and /upstreams/{name}/health, and everything
+// else with 404 or 405 in Kong's shape. The handler scrape, that of Metrics,
+// serves /metrics.
 func StatusHandler(src StatusSource, scrape http.Handler, version string) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(path string, h http.HandlerFunc) {
@@ -120,6 +155,8 @@ func StatusHandler(src StatusSource, scrape http.Handler, version string) http.H
 	})
 	handle("/metrics", scrape.ServeHTTP)
 	handle("/upstreams/{upstream}/health", serveHealth(src))
+	handle("/status/certificates", serveCertificates(src))
+	handle("/status/certificates/{name}", serveCertificate(src))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, messageBody{"Not found"})
 	})
@@ -148,7 +185,7 @@ func describe(s Status, version string) statusBody {
 		Memory:            memoryBody{WorkersLuaVMs: []struct{}{}, LuaSharedDicts: map[string]struct{}{}, Go: goMemory()},
 		Database:          databaseBody{Reachable: true},
 		ConfigurationHash: s.ConfigHash,
-		Bulwark:           bulwarkBody{Version: version, Draining: s.Draining},
+		Bulwark:           bulwarkBody{Version: version, Draining: s.Draining, ECH: s.ECH, ACME: s.ACME},
 	}
 	if b.ConfigurationHash == "" {
 		b.ConfigurationHash = emptyConfigHash

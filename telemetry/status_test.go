@@ -23,6 +23,8 @@ func (f fixed) Status() Status { return Status(f) }
 
 func (fixed) Upstreams() []UpstreamStatus { return nil }
 
+func (fixed) Certificates() []CertificateStatus { return nil }
+
 // metricsStub stands for the handler of Metrics.
 var metricsStub = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "metrics\n")

@@ -20,6 +20,8 @@ func (upstreamsSource) Status() Status { return Status{NodeID: "n-1"} }
 
 func (s upstreamsSource) Upstreams() []UpstreamStatus { return s }
 
+func (upstreamsSource) Certificates() []CertificateStatus { return nil }
+
 // twoTargets is an upstream with a target of two addresses and one whose name
 // has none.
 func twoTargets() UpstreamStatus {

@@ -15,9 +15,7 @@ var confined = []struct {
 	{"github.com/corazawaf/coraza", []string{"waf"}},
 	{"github.com/corazawaf/coraza-coreruleset", []string{"rules"}},
 	{"github.com/quic-go/quic-go", []string{"l7/h3"}},
-	{"github.com/caddyserver/certmagic", []string{"tls/issuer"}},
 	{"github.com/mholt/acmez", []string{"tls/issuer"}},
-	{"github.com/libdns", []string{"tls/issuer"}},
 	{"github.com/pires/go-proxyproto", []string{"listeners", "l4"}},
 	{"golang.org/x/net/http2", []string{"l7/h2"}},
 	{"github.com/jackc/pgx", []string{"store/postgres"}},
@@ -26,7 +24,7 @@ var confined = []struct {
 	{"github.com/klauspost/compress", []string{"plugins/compression"}},
 	{"github.com/oschwald/maxminddb-golang", []string{"plugins/iprestriction"}},
 	{"github.com/redis/go-redis", []string{"plugins/internal/redis"}},
-	{"github.com/miekg/dns", []string{"upstream/dns"}},
+	{"github.com/miekg/dns", []string{"upstream/dns", "tls/issuer"}},
 }
 
 // checkModules finds imports of modules outside of the folders they are

@@ -43,7 +43,11 @@ func (c *client) dial() error {
 	c.tcp = nc.(*net.TCPConn)
 	c.conn = nc
 	if c.script.speaksTLS() {
-		c.conn = tls.Client(nc, &tls.Config{InsecureSkipVerify: true, ServerName: c.script.options["sni"]})
+		cfg := &tls.Config{InsecureSkipVerify: true, ServerName: c.script.options["sni"]}
+		if name, ok := c.script.options["cert"]; ok {
+			cfg.GetClientCertificate = ClientCertificate(name)
+		}
+		c.conn = tls.Client(nc, cfg)
 	}
 	local := nc.LocalAddr().(*net.TCPAddr).Port
 	c.ports = append(c.ports, strconv.Itoa(local), "<client-port>")

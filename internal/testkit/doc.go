@@ -6,7 +6,8 @@
 // RunScripts runs every txtar file that matches a pattern. A script is one
 // readable story; its sections are:
 //
-//	config.yaml   the declarative file; $UPSTREAM is the upstream's host:port.
+//	config.yaml   the declarative file; $UPSTREAM is the upstream's host:port,
+//	              $DIR a directory that is not there yet.
 //	              The listeners http and https, on free ports, are added,
 //	              unless it has listeners of its own.
 //	client        what the client sends

@@ -134,6 +134,9 @@ func newGolden(t *testing.T, s *script) *golden {
 		addr = refusingAddr(t)
 	}
 	config := strings.ReplaceAll(s.config, "$UPSTREAM", addr)
+	if strings.Contains(config, "$DIR") {
+		config = strings.ReplaceAll(config, "$DIR", filepath.Join(t.TempDir(), "dir"))
+	}
 	if s.has("two") {
 		second, err := up.listenTwice()
 		if err != nil {

@@ -52,7 +52,7 @@ func parseScript(src []byte) (*script, error) {
 		if list, ok := strings.CutPrefix(strings.TrimSpace(line), "options:"); ok {
 			for o := range strings.SplitSeq(list, ",") {
 				name, value, _ := strings.Cut(strings.TrimSpace(o), "=")
-				if !slices.Contains([]string{"no-split", "tls", "sni", "upstream-tls", "refuse", "two", optionListener}, name) {
+				if !slices.Contains([]string{"no-split", "tls", "sni", "upstream-tls", "refuse", "two", "cert", optionListener}, name) {
 					return nil, fmt.Errorf("reading options: unknown option %q", name)
 				}
 				s.options[name] = value
@@ -60,7 +60,11 @@ func parseScript(src []byte) (*script, error) {
 		}
 	}
 	for i, f := range s.archive.Files {
-		if err := s.section(i, f.Name, string(f.Data)); err != nil {
+		text, err := withCertificates(string(f.Data))
+		if err == nil {
+			err = s.section(i, f.Name, text)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("reading section %d (%s): %w", i+1, f.Name, err)
 		}
 	}

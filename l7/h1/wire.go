@@ -63,7 +63,7 @@ func (c *conn) WriteHead(status int, h *l7.Header, size int64) error {
 		c.mootContinue()
 	}
 	w.started = true
-	w.keep = w.keep && !c.Draining()
+	w.keep = w.keep && !c.Draining() && !c.x.Req.Close
 	c.settleFraming(status, size)
 	c.appendHead(status, h)
 	c.appendFraming(status, size)

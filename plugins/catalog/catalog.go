@@ -6,12 +6,15 @@ import (
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/config/schema"
 	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/plugins/acme"
 	"github.com/bulwark-edge/bulwark/plugins/botdetection"
 	"github.com/bulwark-edge/bulwark/plugins/compression"
 	"github.com/bulwark-edge/bulwark/plugins/correlationid"
 	"github.com/bulwark-edge/bulwark/plugins/cors"
 	"github.com/bulwark-edge/bulwark/plugins/filelog"
+	"github.com/bulwark-edge/bulwark/plugins/headercertauth"
 	"github.com/bulwark-edge/bulwark/plugins/iprestriction"
+	"github.com/bulwark-edge/bulwark/plugins/mtlsauth"
 	"github.com/bulwark-edge/bulwark/plugins/prometheus"
 	"github.com/bulwark-edge/bulwark/plugins/proxycache"
 	"github.com/bulwark-edge/bulwark/plugins/proxyprotocol"
@@ -20,12 +23,19 @@ import (
 	"github.com/bulwark-edge/bulwark/plugins/requesttermination"
 	"github.com/bulwark-edge/bulwark/plugins/requesttransformer"
 	"github.com/bulwark-edge/bulwark/plugins/responsetransformer"
+	"github.com/bulwark-edge/bulwark/plugins/tlshandshakemodifier"
+	"github.com/bulwark-edge/bulwark/plugins/tlsmetadataheaders"
 )
 
 // All returns the kinds in the order they run.
 func All() Catalog {
 	return Catalog{
+		acme.Kind(),
 		correlationid.Kind(),
+		mtlsauth.Kind(),
+		headercertauth.Kind(),
+		tlshandshakemodifier.Kind(),
+		tlsmetadataheaders.Kind(),
 		botdetection.Kind(),
 		iprestriction.Kind(),
 		cors.Kind(),

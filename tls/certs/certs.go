@@ -23,17 +23,51 @@ type Entry struct {
 	Pairs []tls.Certificate
 }
 
+// Source has certificates beside those of entries, such as ordered ones. It is
+// asked in handshakes, by any number of them at once.
+type Source interface {
+	// GetCertificate is as in tls.Config. It returns nil if it has none for the
+	// client's name; an error ends the handshake.
+	GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
+}
+
+// Join returns a source that asks several, one after the other; those that are
+// nil are left out.
+func Join(all ...Source) Source {
+	var j joined
+	for _, s := range all {
+		if s != nil {
+			j = append(j, s)
+		}
+	}
+	return j
+}
+
+type joined []Source
+
+func (j joined) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	for _, s := range j {
+		if c, err := s.GetCertificate(hello); c != nil || err != nil {
+			return c, err
+		}
+	}
+	return nil, nil
+}
+
 // Store finds certificates. It is immutable and safe for concurrent use.
 type Store struct {
 	exact, suffix, prefix map[string][]*tls.Certificate
 	any                   []*tls.Certificate
+	source                Source // nil: none
 	fallback              []*tls.Certificate
 }
 
-// NewStore returns a store over entries. fallback is what a client gets whose
-// name no entry has, or who named none.
-func NewStore(entries []Entry, fallback *tls.Certificate) *Store {
+// NewStore returns a store over entries, and over source, which may be nil, for
+// names that only an entry of "*" has. fallback is what a client gets whose name
+// nobody has, or who named none.
+func NewStore(entries []Entry, source Source, fallback *tls.Certificate) *Store {
 	s := &Store{
+		source:   source,
 		exact:    make(map[string][]*tls.Certificate),
 		suffix:   make(map[string][]*tls.Certificate),
 		prefix:   make(map[string][]*tls.Certificate),
@@ -65,11 +99,20 @@ func (s *Store) add(name string, pairs []*tls.Certificate) {
 }
 
 // GetCertificate is a tls.Config's GetCertificate. A name is looked for exactly,
-// then by its longest "*.suffix", its longest "prefix.*", "*", and at last the
-// fallback answers (Kong's order). Of two key types the first that the client
-// supports is taken.
+// then by its longest "*.suffix", its longest "prefix.*" (Kong's order), then
+// the source is asked, and at last "*" or the fallback answers. Of two key types
+// the first that the client supports is taken.
 func (s *Store) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	pairs := s.find(strings.ToLower(hello.ServerName))
+	name := strings.ToLower(hello.ServerName)
+	pairs := s.find(name)
+	if pairs == nil {
+		if s.source != nil {
+			if c, err := s.source.GetCertificate(hello); c != nil || err != nil {
+				return c, err
+			}
+		}
+		pairs = s.rest(name)
+	}
 	if len(pairs) == 1 {
 		return pairs[0], nil // the handshake says by itself if it cannot be used
 	}
@@ -109,6 +152,11 @@ func (s *Store) find(name string) []*tls.Certificate {
 			return p
 		}
 	}
+	return nil
+}
+
+// rest is for names that stand in no pattern but "*".
+func (s *Store) rest(name string) []*tls.Certificate {
 	if s.any != nil && name != "" {
 		return s.any
 	}

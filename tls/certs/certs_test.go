@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"math/big"
 	"net"
 	"testing"
@@ -84,8 +85,8 @@ func TestGetCertificateByName(t *testing.T) {
 		entry("prefix", "mail.*"),
 		entry("longer prefix", "mail.example.*"),
 		entry("no names"),
-	}, &fallback)
-	withAny := NewStore([]Entry{entry("any", "*"), entry("exact", "shop.example.test")}, &fallback)
+	}, nil, &fallback)
+	withAny := NewStore([]Entry{entry("any", "*"), entry("exact", "shop.example.test")}, nil, &fallback)
 	tests := []struct {
 		name  string
 		store *Store
@@ -117,6 +118,51 @@ func TestGetCertificateByName(t *testing.T) {
 	}
 }
 
+// ordered is a source with one certificate.
+type ordered struct {
+	name string
+	pair tls.Certificate
+}
+
+var errOrdering = errors.New("ordering went wrong")
+
+func (o *ordered) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	switch hello.ServerName {
+	case o.name:
+		return &o.pair, nil
+	case "wrong.test":
+		return nil, errOrdering
+	}
+	return nil, nil
+}
+
+// TestSource shows that a source stands behind all entries but "*".
+func TestSource(t *testing.T) {
+	key := ecKey(t)
+	fallback := pair(t, "fallback", key)
+	entry := func(name string, names ...string) Entry {
+		return Entry{Names: names, Pairs: []tls.Certificate{pair(t, name, key)}}
+	}
+	for _, tt := range []struct{ name, source, ask, want string }{
+		{"exact goes first", "shop.test", "shop.test", "exact"},
+		{"a pattern goes first", "a.eu.test", "a.eu.test", "suffix"},
+		{"before any", "other.test", "other.test", "ordered"},
+		{"none of its names", "other.test", "nobody.test", "any"},
+		{"no name", "other.test", "", "fallback"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := NewStore([]Entry{entry("exact", "shop.test"), entry("suffix", "*.eu.test"), entry("any", "*")},
+				&ordered{tt.source, pair(t, "ordered", key)}, &fallback)
+			if got := asked(t, s, &tls.Config{ServerName: tt.ask}); got != tt.want {
+				t.Errorf("%q got %q, want %q", tt.ask, got, tt.want)
+			}
+			if _, err := s.GetCertificate(&tls.ClientHelloInfo{ServerName: "wrong.test"}); !errors.Is(err, errOrdering) {
+				t.Errorf("got the error %v, want that of the source", err)
+			}
+		})
+	}
+}
+
 // TestGetCertificateByKeyType shows that of two key types the first that the
 // client can verify is taken.
 func TestGetCertificateByKeyType(t *testing.T) {
@@ -124,7 +170,7 @@ func TestGetCertificateByKeyType(t *testing.T) {
 	s := NewStore([]Entry{{
 		Names: []string{"shop.test"},
 		Pairs: []tls.Certificate{pair(t, "ecdsa", ecKey(t)), pair(t, "rsa", rsaKey(t))},
-	}}, &fallback)
+	}}, nil, &fallback)
 	rsaOnly := []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 	ecdsaOnly := []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
 	for _, tt := range []struct {
@@ -147,7 +193,7 @@ func TestGetCertificateByKeyType(t *testing.T) {
 
 func TestGetCertificateUnusable(t *testing.T) {
 	fallback := pair(t, "fallback", ecKey(t))
-	s := NewStore(nil, &fallback)
+	s := NewStore(nil, nil, &fallback)
 	c, err := s.GetCertificate(&tls.ClientHelloInfo{ServerName: "shop.test"}) // supports nothing
 	if err != nil || c != &fallback {
 		t.Errorf("%v, %v, want the fallback, so that the handshake itself says what is wrong", c, err)

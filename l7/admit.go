@@ -1,0 +1,47 @@
+package l7
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/bulwark-edge/bulwark/l4"
+	"github.com/bulwark-edge/bulwark/tls/peer"
+	"github.com/bulwark-edge/bulwark/tls/policy"
+)
+
+// errMisdirected is the answer to a request for a host whose clients are asked
+// something else in the handshake than this one was (RFC 9110 section 15.5.20).
+var errMisdirected = &Error{Status: http.StatusMisdirectedRequest, Message: "Misdirected request", Reason: ReasonMisdirected, Side: SideClient}
+
+// admit holds an exchange against the policy of its host. A connection that the
+// configuration of today would not have let come about like this ends with the
+// exchange.
+func (p *Pipeline) admit(x *Exchange, host string) error {
+	t := x.Conn.TLS
+	c := t.Client
+	if c == nil { // nothing was asked of anybody when it shook hands
+		c = &policy.Client{ServerName: t.ServerName}
+	}
+	admission, err := p.Policies.Admit(c, host)
+	switch admission {
+	case policy.Admitted:
+		return nil
+	case policy.AdmittedLast, policy.Ended:
+		x.Req.Close = true
+	}
+	if err != nil {
+		t.SetClientVerify(l4.VerifyFailed + verifyReason(err))
+	}
+	if admission == policy.AdmittedLast {
+		return nil
+	}
+	return errMisdirected
+}
+
+// verifyReason returns the short text for what is wrong with a certificate.
+func verifyReason(err error) string {
+	if e, ok := errors.AsType[*peer.Error](err); ok {
+		return e.Reason.String()
+	}
+	return "not_allowed"
+}

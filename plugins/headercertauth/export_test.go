@@ -1,0 +1,10 @@
+package headercertauth
+
+// What tests see of it.
+const (
+	MaxCertificates = maxCertificates
+	MaxField        = maxField
+)
+
+// Parse is parse.
+var Parse = parse
