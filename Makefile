@@ -56,12 +56,7 @@ integration: deps ## Only the tests against real servers and clients
 
 .PHONY: fuzz
 fuzz: ## Each fuzz target for FUZZTIME (20000x unless told, or a time such as 10m)
-	@{ grep -rlE --include='*_test.go' '^func Fuzz' . || true; } | sort | while read -r file; do \
-		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$$file"); do \
-			echo "fuzz $$(dirname "$$file") $$target $(FUZZTIME)"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$(dirname "$$file")" </dev/null; \
-		done; \
-	done
+	@internal/devtools/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
 bench: bench-deps build ## Measure against nginx and HAProxy, side by side (BENCH=flags)
