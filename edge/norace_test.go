@@ -7,8 +7,9 @@ package edge_test
 const mostAllocs = 2.5
 
 // stormChanges and stormFiles are how often TestReloadStormRoutes changes the
-// configuration by Apply and by the file.
+// configuration by Apply and by the file, stormVariants between how many.
 const (
-	stormChanges = 1000
-	stormFiles   = 50
+	stormChanges  = 1000
+	stormFiles    = 50
+	stormVariants = 6
 )

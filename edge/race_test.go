@@ -7,9 +7,10 @@ package edge_test
 const mostAllocs = 25
 
 // stormChanges and stormFiles are how often TestReloadStormRoutes changes the
-// configuration by Apply and by the file. Under the race detector a change
-// takes ten times as long.
+// configuration by Apply and by the file, stormVariants between how many. Under
+// the race detector a change takes ten times as long, and so does reading a file.
 const (
-	stormChanges = 40
-	stormFiles   = 2
+	stormChanges  = 40
+	stormFiles    = 2
+	stormVariants = 3
 )

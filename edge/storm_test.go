@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,10 +26,7 @@ import (
 	"github.com/bulwark-edge/bulwark/store/file"
 )
 
-const (
-	stormRoutes   = 15000
-	stormVariants = 6
-)
+const stormRoutes = 15000
 
 // stormText returns variant v of a file with 15,000 routes. Each differs from
 // the others by a changed, an added and a removed route, a changed, an added
@@ -164,23 +163,33 @@ func TestReloadStormRoutes(t *testing.T) {
 	t.Run("storm", func(t *testing.T) {
 		origin := startOrigin(t)
 		e := testkit.StartEdge(t, "node: {log: {access: off}}")
-		var all []*config.Config
-		for v := range stormVariants {
-			cfg, err := config.Load([]byte(stormText(t, origin, v)), catalog.All(), config.Origin{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if v > 0 {
-				cfg, _ = cfg.Adopt(all[0])
-			}
-			all = append(all, cfg)
-		}
-		stormApply(t, e, all)
+		stormApply(t, e, stormConfigs(t, origin))
 		stormFile(t, e, origin)
 	})
 	if left := testkit.Leaked(before); len(left) > 0 {
 		t.Errorf("%d goroutines are left:\n%s", len(left), strings.Join(left, "\n\n"))
 	}
+}
+
+// stormConfigs returns the variants, which share what is the same in them.
+func stormConfigs(t *testing.T, origin string) []*config.Config {
+	t.Helper()
+	all := make([]*config.Config, stormVariants)
+	errs := make([]error, stormVariants)
+	kinds := catalog.All()
+	var work sync.WaitGroup
+	for v := range all {
+		text := []byte(stormText(t, origin, v))
+		work.Go(func() { all[v], errs[v] = config.Load(text, kinds, config.Origin{}) })
+	}
+	work.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	for v := 1; v < len(all); v++ {
+		all[v], _ = all[v].Adopt(all[0])
+	}
+	return all
 }
 
 // stormApply goes from variant to variant by Compile and Apply.

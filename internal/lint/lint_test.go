@@ -154,7 +154,9 @@ func TestRulesFind(t *testing.T) {
 		{"init, linkname, skips", "forbidden code", map[string]string{
 			"l7/a.go":      "package l7\nfunc init() {}\ntype T int\nfunc (T) init() {}\n//go:linkname x y\n",
 			"l7/a_test.go": "package l7\nfunc f() { t.Skip(1); t.SkipNow(); r.Skip(1); b.Skipf(2) }",
-		}, []string{"l7/a.go:2: an init", "l7/a.go:5: go:linkname", "l7/a_test.go:2", "l7/a_test.go:2", "l7/a_test.go:2"}},
+			"l7/b_test.go": "//go:build !race\n\npackage l7\nfunc TestAllocs() {}\nfunc TestFast() {}\nfunc help() {}",
+			"l7/c_test.go": "//go:build race\n\npackage l7\nfunc TestSlow() {}",
+		}, []string{"l7/a.go:2: an init", "l7/a.go:5: go:linkname", "l7/a_test.go:2", "l7/a_test.go:2", "l7/a_test.go:2", "l7/b_test.go:5: a test that is not built"}},
 		{"notes", "notes", map[string]string{
 			"l7/a.go": "package l7\n// TODO: later\n\n// TODO(#12): what\n\n// FIXME\n\n// the TODOs\n",
 		}, []string{"l7/a.go:2: TODO", "l7/a.go:6: FIXME"}},

@@ -90,7 +90,8 @@ func checkLength(t *Tree) []string {
 	return bad
 }
 
-// checkForbiddenCode finds init functions, linknames and skipped tests.
+// checkForbiddenCode finds init functions, linknames, and tests that are skipped
+// or never run.
 func checkForbiddenCode(t *Tree) []string {
 	var bad []string
 	for _, f := range t.files(anyFile) {
@@ -108,6 +109,7 @@ func checkForbiddenCode(t *Tree) []string {
 		}
 		if f.Test {
 			bad = append(bad, checkSkips(t, f)...)
+			bad = append(bad, checkPlainTests(t, f)...)
 		}
 	}
 	return bad
@@ -131,6 +133,24 @@ func checkSkips(t *Tree, f *File) []string {
 		}
 		return true
 	})
+	return bad
+}
+
+// checkPlainTests finds tests that no target of the Makefile runs: those that are
+// left out under the race detector, and have no name that `make plain` looks for.
+func checkPlainTests(t *Tree, f *File) []string {
+	var bad []string
+	for _, group := range f.AST.Comments {
+		if !slices.ContainsFunc(group.List, func(c *ast.Comment) bool { return c.Text == "//go:build !race" }) {
+			continue
+		}
+		for _, decl := range f.AST.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Test") && !strings.Contains(fn.Name.Name, "Alloc") {
+				bad = append(bad, fmt.Sprintf("%s: a test that is not built for the race detector runs only if its name has \"Alloc\" in it", t.at(fn)))
+			}
+		}
+	}
 	return bad
 }
 

@@ -5,14 +5,13 @@ import (
 	"testing"
 
 	"github.com/bulwark-edge/bulwark/config"
-	"github.com/bulwark-edge/bulwark/plugins/catalog"
 )
 
 // WantConfigError fails the test unless loading the configuration is refused
 // with an error that contains want.
 func WantConfigError(t testing.TB, yaml, want string) {
 	t.Helper()
-	_, err := config.Load([]byte("_format_version: \"3.0\"\n"+yaml+"\n"), catalog.All(), config.Origin{})
+	_, err := config.Load([]byte("_format_version: \"3.0\"\n"+yaml+"\n"), kinds(), config.Origin{})
 	switch {
 	case err == nil:
 		t.Errorf("loading %s: no error, want one with %q", yaml, want)

@@ -27,6 +27,10 @@ const Version = "test"
 // drainTime bounds the end of an edge in a test.
 const drainTime = 10 * time.Second
 
+// kinds is the catalog, made once for all edges of a test: deriving the schemas
+// anew for each is a tenth of what golden scripts cost.
+var kinds = sync.OnceValue(catalog.All)
+
 // Edge is a running edge with the listeners http and https on free ports of
 // 127.0.0.1, unless its configuration says otherwise.
 type Edge struct {
@@ -42,7 +46,7 @@ func StartEdge(t testing.TB, yaml string) *Edge {
 	t.Helper()
 	log := new(Log)
 	e, err := edge.New(edge.Options{
-		Kinds: catalog.All(), Version: Version,
+		Kinds: kinds(), Version: Version,
 		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -76,7 +80,7 @@ func (e *Edge) Load(yaml string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.Load(full, catalog.All(), config.Origin{})
+	return config.Load(full, kinds(), config.Origin{})
 }
 
 // Complete adds to a configuration what every test wants: listeners on free
