@@ -27,6 +27,7 @@ type copied struct {
 	clientSocket *net.TCPConn
 	client       *tls.Conn
 	upstream     *net.TCPConn
+	ours         [2]*sock.Conn
 	abort        context.CancelCauseFunc
 	results      chan Result
 	first        []byte
@@ -41,9 +42,9 @@ func startCopy(t *testing.T, with func(c *copied)) *copied {
 	}
 	before := leak.Goroutines()
 	open := descriptors(t)
-	var ours [2]*sock.Conn
-	c.clientSocket, ours[Client] = connected(t)
-	c.upstream, ours[Upstream] = connected(t)
+	c.clientSocket, c.ours[Client] = connected(t)
+	c.upstream, c.ours[Upstream] = connected(t)
+	ours := c.ours
 	server := tls.Server(ours[Client], testCertificate(t))
 	c.client = tls.Client(c.clientSocket, &tls.Config{InsecureSkipVerify: true})
 	shaken := make(chan error, 1)
@@ -216,6 +217,26 @@ func TestCopyStalled(t *testing.T) {
 		go func() { _, _ = c.client.Write(make([]byte, 64<<20)) }()
 		c.wantEnd(EndIdle, NoSide)
 	})
+}
+
+// TestCopyLateInterrupt interrupts the waits of both sides, as whoever waited for
+// the sockets before may still do when the copying has begun: it goes on.
+func TestCopyLateInterrupt(t *testing.T) {
+	for _, idle := range []time.Duration{0, patience} {
+		c := startCopy(t, func(c *copied) { c.idle = idle })
+		for _, text := range []string{"first", "second", "third"} {
+			send(t, c.client, text)
+			expect(t, c.upstream, text)
+			send(t, c.upstream, text)
+			expect(t, c.client, text)
+			c.ours[Client].Interrupt()
+			c.ours[Upstream].Interrupt()
+		}
+		c.client.Close()
+		expectEnd(t, c.upstream)
+		c.upstream.Close()
+		c.wantEnd(EndClosed, Client)
+	}
 }
 
 func TestCopyAbort(t *testing.T) {

@@ -90,9 +90,6 @@ func (p *Probe) ask(ctx context.Context, addr netip.AddrPort, host string) (int,
 	case TCP:
 		return 0, nil
 	case UDP:
-		if socket.LocalAddr().String() == socket.RemoteAddr().String() {
-			return 0, syscall.ECONNREFUSED // it has met itself: nobody else is there
-		}
 		return 0, p.exchange(socket)
 	}
 	conn := socket
@@ -117,8 +114,12 @@ const maxOthers = 16
 var errOtherAnswers = fmt.Errorf("none of %d answers was as expected", maxOthers)
 
 // exchange sends the datagram and waits for the right answer. A host that has no
-// such port says so by ICMP, which is the error of the next call.
+// such port says so by ICMP, which is the error of the next call. A socket that has
+// met itself, by being given the port that it asks, has met nobody else.
 func (p *Probe) exchange(socket net.Conn) error {
+	if socket.LocalAddr().String() == socket.RemoteAddr().String() {
+		return syscall.ECONNREFUSED
+	}
 	if _, err := socket.Write(p.Payload); err != nil {
 		return err
 	}

@@ -120,6 +120,26 @@ func TestProbeOutcomes(t *testing.T) {
 	}
 }
 
+// TestProbeMeetsItself asks by a socket that was given the very port that it is to
+// ask, as the kernel may do where nobody listens: what it hears is no answer.
+func TestProbeMeetsItself(t *testing.T) {
+	at := net.UDPAddrFromAddrPort(closedPort(t))
+	socket, err := net.DialUDP("udp", at, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	_ = socket.SetDeadline(time.Now().Add(patience))
+	p := plainProbe()
+	ping(p)
+	for _, answer := range []string{"ping", ""} { // what it sends, and anything
+		p.Answer = []byte(answer)
+		if err := p.exchange(socket); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("an answer that begins with %q: %v, want %v", answer, err, syscall.ECONNREFUSED)
+		}
+	}
+}
+
 func TestProbeRequest(t *testing.T) {
 	tests := []struct {
 		name, host string

@@ -35,6 +35,7 @@ func TestComposition(t *testing.T) {
 		{"either may, and neither does", "anonymous: guest", "anonymous: guest", "", "joe", 200, "guest", "true"},
 		{"the first may, the second must", "anonymous: guest", "", "", "stranger", 200, "ann", ""},
 		{"the first may, the second must and does not", "anonymous: guest", "", "joe", "", 401, "", ""},
+		{"the second has no consumer, and the first has made it the anonymous one", "anonymous: guest", "anonymous: guest, skip_consumer_lookup: true", "", "stranger", 200, "", ""},
 		{"the first has no consumer", "anonymous: guest, skip_consumer_lookup: true", "anonymous: guest", "joe", "stranger", 200, "", ""},
 	}
 	origin := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
