@@ -3,6 +3,7 @@ package edge_test
 import (
 	"bufio"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/big"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +43,18 @@ type matrixKind struct {
 	name string
 	who  pki.Pair
 	in   [3]bool
+	why  string // what the logs tell: a reason, or of inDoubt the doubt
+}
+
+// verify is what the access log tells of the client in a mode.
+func (k *matrixKind) verify(mode int) string {
+	switch {
+	case k.in[mode]:
+		return "SUCCESS"
+	case k.in == inDoubt:
+		return "FAILED:revocation_unknown (" + k.why + ")"
+	}
+	return "FAILED:" + k.why
 }
 
 // matrixKinds makes the clients, and the servers that tell of their revocation.
@@ -70,32 +84,32 @@ func matrixKinds(t *testing.T, root *pki.CA) []matrixKind {
 		many.Middle = append(many.Middle, middle.Cert)
 	}
 	return []matrixKind{
-		{"good by a list", root.Client("c", pki.CRLAt(server.URL+"/crl")), inAll},
-		{"good by OCSP", fine, inAll},
-		{"good through an intermediate", middle.Client("c", pki.CRLAt(server.URL+"/middle")), inAll},
-		{"revoked by a list", listed, inSkip},
-		{"revoked by OCSP", gone, inSkip},
-		{"nobody to ask", root.Client("c"), inDoubt},
-		{"a server that is down", root.Client("c", pki.CRLAt(closed.URL)), inDoubt},
-		{"a stale list", root.Client("c", pki.CRLAt(server.Put("/stale", root.CRL(nil, pki.Stale)))), inDoubt},
-		{"a forged list", root.Client("c", pki.CRLAt(server.Put("/forged", root.Impostor().CRL(nil)))), inDoubt},
-		{"a huge list", root.Client("c", pki.CRLAt(server.Handle("/huge", pki.Endless))), inDoubt},
+		{"good by a list", root.Client("c", pki.CRLAt(server.URL+"/crl")), inAll, ""},
+		{"good by OCSP", fine, inAll, ""},
+		{"good through an intermediate", middle.Client("c", pki.CRLAt(server.URL+"/middle")), inAll, ""},
+		{"revoked by a list", listed, inSkip, "revoked"},
+		{"revoked by OCSP", gone, inSkip, "revoked"},
+		{"nobody to ask", root.Client("c"), inDoubt, "no_source"},
+		{"a server that is down", root.Client("c", pki.CRLAt(closed.URL)), inDoubt, "unreachable"},
+		{"a stale list", root.Client("c", pki.CRLAt(server.Put("/stale", root.CRL(nil, pki.Stale)))), inDoubt, "stale"},
+		{"a forged list", root.Client("c", pki.CRLAt(server.Put("/forged", root.Impostor().CRL(nil)))), inDoubt, "forged"},
+		{"a huge list", root.Client("c", pki.CRLAt(server.Handle("/huge", pki.Endless))), inDoubt, "too_large"},
 		{"a late answer", root.Client("c", answers("/late", root, func(r *ocsp.Response) {
 			r.ThisUpdate, r.NextUpdate = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
-		})), inDoubt},
-		{"a forged answer", root.Client("c", answers("/impostor", root.Impostor(), nil)), inDoubt},
-		{"an answer for another serial", root.Client("c", answers("/serial", root, func(r *ocsp.Response) { r.SerialNumber = big.NewInt(1) })), inDoubt},
+		})), inDoubt, "stale"},
+		{"a forged answer", root.Client("c", answers("/impostor", root.Impostor(), nil)), inDoubt, "forged"},
+		{"an answer for another serial", root.Client("c", answers("/serial", root, func(r *ocsp.Response) { r.SerialNumber = big.NewInt(1) })), inDoubt, "other_certificate"},
 		{"a responder that talks nonsense", root.Client("c", pki.OCSPAt(server.Handle("/nonsense", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "no")
-		}))), inDoubt},
-		{"expired", root.Client("c", outdated), inNone},
-		{"not yet valid", root.Client("c", begins), inNone},
-		{"for servers", root.Client("c", forServers), inNone},
-		{"of an unknown CA", other.Client("c"), inNone},
-		{"self-signed", pki.SelfSigned(t, "c"), inNone},
-		{"a loop", loop, inNone},
-		{"100 intermediates", many, inNone},
-		{"a name of 16 KiB", root.Client(strings.Repeat("x", 16<<10)), inNone},
+		}))), inDoubt, "malformed"},
+		{"expired", root.Client("c", outdated), inNone, "expired"},
+		{"not yet valid", root.Client("c", begins), inNone, "not_yet_valid"},
+		{"for servers", root.Client("c", forServers), inNone, "wrong_usage"},
+		{"of an unknown CA", other.Client("c"), inNone, "unknown_ca"},
+		{"self-signed", pki.SelfSigned(t, "c"), inNone, "self_signed"},
+		{"a loop", loop, inNone, "loop"},
+		{"100 intermediates", many, inNone, "too_many_certificates"},
+		{"a name of 16 KiB", root.Client(strings.Repeat("x", 16<<10)), inNone, "bad_name"},
 	}
 }
 
@@ -167,9 +181,80 @@ func TestIntegrationClientCertificates(t *testing.T) {
 			t.Run(kind.name+"/"+mode, func(t *testing.T) {
 				host := strings.ReplaceAll(mode, "_", "-") + ".test"
 				openssl, curl := matrixFiles(t, kind.who)
-				matrixHTTP(t, e, host, openssl, curl, kind.in[i], resumes(kind.who))
+				matrixHTTP(t, e, host, openssl, append(curl, "-A", kind.name), kind.in[i], resumes(kind.who))
+				said := len(e.Log.String())
 				matrixStream(t, e, "stream-"+host, openssl, kind.in[i])
+				matrixTold(t, e, said, &kind, i)
 			})
+		}
+	}
+	matrixLines(t, e, kinds)
+}
+
+// matrixTold expects that the log says, from some place on, why a stream's client
+// is refused, or passes though nobody says whether its certificate is revoked.
+func matrixTold(t *testing.T, e *testkit.Edge, from int, kind *matrixKind, mode int) {
+	t.Helper()
+	var want []string
+	switch {
+	case !kind.in[mode] && kind.in == inDoubt:
+		want = []string{"shaking hands with a stream's client", "reason=tls_handshake", "client certificate refused: revocation_unknown", kind.why}
+	case !kind.in[mode]:
+		want = []string{"shaking hands with a stream's client", "reason=tls_handshake", "client certificate refused: " + kind.why}
+	case kind.in == inDoubt && mode > 0:
+		want = []string{"a client passes of whom nobody says", "reason=" + kind.why}
+	}
+	eventually(t, fmt.Sprintf("a line of the log with %q", want), func() bool {
+		for line := range strings.Lines(e.Log.String()[from:]) {
+			if !slices.ContainsFunc(want, func(part string) bool { return !strings.Contains(line, part) }) {
+				return true
+			}
+		}
+		return len(want) == 0
+	})
+}
+
+// matrixLines holds the access log against what each client's lines are to tell.
+// curl comes first, with the kind's name; what follows for the host is openssl's.
+func matrixLines(t *testing.T, e *testkit.Edge, kinds []matrixKind) {
+	t.Helper()
+	e.Stop()
+	var kind *matrixKind
+	lines := make(map[string]int)
+	for _, text := range e.AccessLog() {
+		var line struct {
+			Request struct {
+				Headers map[string]string
+				TLS     struct {
+					Verify string `json:"client_verify"`
+				}
+			}
+		}
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		r := &line.Request
+		for i := range kinds {
+			if r.Headers["user-agent"] == kinds[i].name {
+				kind = &kinds[i]
+			}
+		}
+		mode := slices.IndexFunc(matrixModes[:], func(mode string) bool {
+			return strings.HasPrefix(r.Headers["host"], strings.ReplaceAll(mode, "_", "-")+".test")
+		})
+		if mode < 0 {
+			continue // a stream
+		}
+		if want := kind.verify(mode); r.TLS.Verify != want {
+			t.Errorf("%s/%s: the access log tells %q, want %q", kind.name, matrixModes[mode], r.TLS.Verify, want)
+		}
+		lines[kind.name+"/"+matrixModes[mode]]++
+	}
+	for i := range kinds {
+		for _, mode := range matrixModes {
+			if n := lines[kinds[i].name+"/"+mode]; n < 2 || resumes(kinds[i].who) && n != 3 {
+				t.Errorf("%s/%s: %d lines of the access log, want one for each request", kinds[i].name, mode, n)
+			}
 		}
 	}
 }

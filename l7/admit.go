@@ -41,7 +41,7 @@ func (p *Pipeline) admit(x *Exchange, host string) error {
 // verifyReason returns the short text for what is wrong with a certificate.
 func verifyReason(err error) string {
 	if e, ok := errors.AsType[*peer.Error](err); ok {
-		return e.Reason.String()
+		return e.Why()
 	}
 	return "not_allowed"
 }

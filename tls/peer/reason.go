@@ -75,6 +75,14 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Why returns the reason as the access log tells it: with the doubt, if it is one.
+func (e *Error) Why() string {
+	if e.Reason != RevocationUnknown {
+		return e.Reason.String()
+	}
+	return e.Reason.String() + " (" + doubtOf(e.Err).String() + ")"
+}
+
 // Unwrap returns what is behind e.
 func (e *Error) Unwrap() error { return e.Err }
 

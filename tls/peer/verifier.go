@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -204,6 +205,9 @@ func (v *Verifier) judge(ctx context.Context, chain []*x509.Certificate, wait bo
 		return nil, true, err
 	}
 	v.shared.counts.accepted.Inc()
+	if log := v.shared.log; id.Doubt != nil && log.Enabled(ctx, slog.LevelDebug) {
+		log.Debug("a client passes of whom nobody says whether its certificate is revoked", "certificate", id.SubjectDN, "reason", doubtOf(id.Doubt).String(), "error", id.Doubt)
+	}
 	return id, true, nil
 }
 

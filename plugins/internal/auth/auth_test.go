@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,6 +95,15 @@ plugins:
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+			transport.CloseIdleConnections()
+			e.Stop()
+			var line struct{ Consumer struct{ Username string } }
+			if err := json.Unmarshal([]byte(e.AccessLog()[0]), &line); err != nil {
+				t.Fatal(err)
+			}
+			if tt.status == 200 && line.Consumer.Username != tt.username {
+				t.Errorf("the access log tells of the consumer %q, want %q", line.Consumer.Username, tt.username)
 			}
 		})
 	}

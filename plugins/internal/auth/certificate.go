@@ -174,7 +174,7 @@ func (c *Certificates) Judge(chain []*x509.Certificate) *Verdict {
 
 func why(err error) string {
 	if e, ok := errors.AsType[*peer.Error](err); ok {
-		return e.Reason.String()
+		return e.Why()
 	}
 	return "not verified"
 }
