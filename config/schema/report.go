@@ -153,14 +153,24 @@ func (r *Report) Errors() ([]*Error, int) { return r.errs, r.more }
 // Failed reports whether there is any error.
 func (r *Report) Failed() bool { return len(r.errs) > 0 }
 
-// Add appends an error.
+// Add appends an error. A private key in it is masked: by mistake one stands in a
+// field that is no secret, as when it was exchanged with its certificate.
 func (r *Report) Add(e *Error) {
 	if len(r.errs) >= maxErrors {
 		r.more++
 		return
 	}
+	if strings.Contains(e.Found, keyMark) {
+		e.Found = masked
+	}
+	if i := strings.Index(e.Reason, keyMark); i >= 0 {
+		e.Reason = e.Reason[:i+len(keyMark)] + masked
+	}
 	r.errs = append(r.errs, e)
 }
+
+// keyMark ends the first line of every private key as PEM.
+const keyMark = "PRIVATE KEY-----"
 
 // TakePending returns the references read since the last call.
 func (r *Report) TakePending() []Pending {
