@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -54,19 +55,23 @@ type sessions struct{ last *tls.ClientSessionState }
 func (s *sessions) Get(string) (*tls.ClientSessionState, bool)    { return s.last, s.last != nil }
 func (s *sessions) Put(_ string, session *tls.ClientSessionState) { s.last = session }
 
-func visitAs(t testing.TB, e *testkit.Edge, sni string, who *pki.Pair, kept tls.ClientSessionCache) *visit {
+func visitAs(t *testing.T, e *testkit.Edge, sni string, who *pki.Pair, kept tls.ClientSessionCache) *visit {
 	t.Helper()
+	conn := visitOver(dialAt(t, e.At("https")), sni, who, kept)
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return &visit{t, conn, bufio.NewReader(conn)}
+}
+
+// visitOver returns a client's end of TLS that has not shaken hands yet.
+func visitOver(socket net.Conn, sni string, who *pki.Pair, kept tls.ClientSessionCache) *tls.Conn {
 	cfg := &tls.Config{InsecureSkipVerify: true, ServerName: sni, ClientSessionCache: kept}
 	if who != nil {
 		pair := who.TLS()
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
-	conn, err := tls.Dial("tcp", e.At("https").String(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &visit{t, conn, bufio.NewReader(conn)}
+	return tls.Client(socket, cfg)
 }
 
 // ask sends a request and returns the status of its answer.

@@ -1,0 +1,55 @@
+package edge_test
+
+import (
+	"crypto/x509"
+	"io"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/internal/testkit"
+	"github.com/bulwark-edge/bulwark/internal/testkit/pki"
+)
+
+// TestMTLSExpiry lets a client's certificate expire while its connection lives: it
+// was let in, and is let in no more, by a plugin and by a policy, on the same
+// connection and by its session. cache_ttl would keep what was found far longer.
+func TestMTLSExpiry(t *testing.T) {
+	ca := pki.NewCA(t, "Ours")
+	for _, tt := range []struct {
+		name, yaml, host string
+		status           int
+		verify           string
+	}{
+		{"a plugin", protected(t, []*pki.CA{ca}, ", cache_ttl: 100000, skip_consumer_lookup: true"), "shop.test", http.StatusUnauthorized, "401 FAILED:expired"},
+		{"a policy", answering("  tls:\n    policies:\n"+strictPolicy(ca, ""), ""), "strict.test", http.StatusMisdirectedRequest, "421 FAILED:expired"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := testkit.StartEdge(t, tt.yaml)
+			who := ca.Client("joe", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(5 * time.Second) })
+			session := new(sessions)
+			v := visitAs(t, e, tt.host, &who, session)
+			v.want("while it is good", tt.host, http.StatusOK)
+			got := http.StatusOK
+			for end := time.Now().Add(30 * time.Second); got == http.StatusOK && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+				got = v.ask(tt.host)
+			}
+			if got != tt.status || time.Now().Before(who.Cert.NotAfter) {
+				t.Errorf("answered %d before %v, want %d after it", got, who.Cert.NotAfter, tt.status)
+			}
+			if session.last == nil {
+				t.Fatal("no ticket came")
+			}
+			again := dialAt(t, e.At("https"))
+			c := visitOver(again, tt.host, &who, session)
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+tt.host+"\r\nConnection: close\r\n\r\n")
+			if answer, err := io.ReadAll(c); len(answer) > 0 && string(answer[9:12]) != "401" {
+				t.Errorf("by its session the client is answered %q, %v", answer, err)
+			}
+			if told := verdicts(t, e); !slices.Contains(told, "200 SUCCESS") || !slices.Contains(told, tt.verify) {
+				t.Errorf("the access log tells %q, want %q among it", told, tt.verify)
+			}
+		})
+	}
+}
