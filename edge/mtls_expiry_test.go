@@ -4,7 +4,10 @@ import (
 	"crypto/x509"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,4 +55,47 @@ func TestMTLSExpiry(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMTLSListChanges shows that what a plugin has found of a connection is found
+// anew when a revocation list changes, whoever has it, and not before.
+func TestMTLSListChanges(t *testing.T) {
+	ca := pki.NewCA(t, "Ours")
+	list := filepath.Join(t.TempDir(), "list.crl")
+	write := func() {
+		if err := os.WriteFile(list+".new", ca.CRL(nil), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(list+".new", list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	yaml := func(drain string) string {
+		return strings.Replace(protected(t, []*pki.CA{ca}, ", cache_ttl: 100000, skip_consumer_lookup: true"), "node: {",
+			"node: {drain: "+drain+", tls: {policies: ["+strings.TrimPrefix(strings.TrimSpace(strictPolicy(ca, ", crl_files: ["+list+"]")), "- ")+"]}, ", 1)
+	}
+	e := testkit.StartEdge(t, yaml("5s"))
+	joe := ca.Client("joe")
+	v := visitAs(t, e, "shop.test", &joe, nil)
+	judged := func() int { return strings.Count(e.Log.String(), "a client passes of whom nobody says") }
+	ask := func(when string, want int) {
+		t.Helper()
+		for range 3 {
+			v.want(when, "shop.test", http.StatusOK)
+		}
+		if got := judged(); got != want {
+			t.Errorf("%s: judged %d times, want %d", when, got, want)
+		}
+	}
+	ask("at first", 1)
+	if err := e.Use(yaml("6s")); err != nil {
+		t.Fatal(err)
+	}
+	ask("after a reload", 1)
+	write()
+	if err := e.Use(yaml("7s")); err != nil { // which reads the list
+		t.Fatal(err)
+	}
+	ask("with another list", 2)
 }

@@ -36,6 +36,7 @@ plugins: [{name: request-termination, config: {status_code: 200, message: in}}]
 routes:
   - {name: open, hosts: [open.test]}
   - {name: other, hosts: [other.test], plugins: [{name: mtls-auth, config: {ca_certificates: [%[2]s], consumer_by: [custom_id]}}]}
+  - {name: wild, hosts: ["*.wild.test"], plugins: [{name: mtls-auth, config: {ca_certificates: [%[1]s]}}]}
   - {name: shop, hosts: [shop.test], plugins: [{name: mtls-auth, config: {ca_certificates: [%[1]s]%[3]s}}]}
 `, ids[0], ids[len(ids)-1], more)
 	return b.String()
@@ -142,12 +143,19 @@ func TestMTLSMisdirected(t *testing.T) {
 	joe := ours.Client("joe")
 	open := visitAs(t, e, "open.test", &joe, nil)
 	open.want("the open host", "open.test", 200)
-	open.want("the protected host", "shop.test", 421)
+	for _, host := range []string{"shop.test", "SHOP.test", "shop.test:8443", "shop.test.", "Shop.Test.:443", "a.wild.test", "A.b.Wild.test"} {
+		open.want("the protected host", host, 421)
+	}
 	shop := visitAs(t, e, "shop.test", &joe, nil)
 	shop.want("the protected host", "shop.test", 200)
 	shop.want("the open host", "open.test", 421)
 	shop.want("another authority's host", "other.test", 421)
 	shop.want("the protected host once more", "shop.test", 200)
+	visitAs(t, e, "SHOP.test", &joe, nil).want("the server name in capitals", "shop.test", 200)
+	wild := visitAs(t, e, "a.wild.test", &joe, nil)
+	wild.want("a wildcard's name", "a.wild.test", 200)
+	wild.want("another name of the wildcard", "B.wild.test", 200)
+	wild.want("the open host", "open.test", 421)
 	visitAs(t, e, "", &joe, nil).want("no server name", "shop.test", 421)
 }
 
