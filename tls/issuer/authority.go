@@ -27,6 +27,8 @@ const (
 	maxAnswerBytes = 1 << 20
 	maxHeadBytes   = 64 << 10
 	answerTimeout  = 30 * time.Second // to the head of an answer
+	wholeTimeout   = time.Minute      // to its end
+	troublePause   = time.Minute      // after an answer that did not come, at most; for all names
 	directoryKept  = time.Hour
 	longestRetry   = 24 * time.Hour // that an authority may make us wait
 	idlePerCA      = 2              // connections
@@ -43,6 +45,10 @@ type authority struct {
 	body    []byte // of the directory
 	fetched time.Time
 	quiet   time.Time // until then nothing is asked of it
+	why     string    // of that
+	silent  time.Time // until then it is not asked when to renew
+	mute    bool      // the last such question was not answered
+	asking  int       // of them under way
 }
 
 func newAuthority(ca CA, product string) *authority {
@@ -84,25 +90,28 @@ func (a *authority) host() string {
 type session struct {
 	*authority
 	client *acme.Client
+	dir    []byte // the directory
 
 	mu      sync.Mutex
 	retry   time.Time
-	special bool // what is asked is about one name
+	special bool  // what is asked is about one name
+	trouble error // with the last answer, which did not come, or not whole
 }
 
-// open begins a session.
+// open begins a session. It is returned with an error, too.
 func (a *authority) open(ctx context.Context, timeout time.Duration) (*session, error) {
 	s := &session{authority: a}
-	if err := a.fetch(ctx, s); err != nil {
+	var err error
+	if s.dir, err = a.fetch(ctx, s); err != nil {
 		return s, fmt.Errorf("reading the directory: %w", err)
 	}
-	sum := sha256.Sum256(a.directory())
+	sum := sha256.Sum256(s.dir)
 	s.client = &acme.Client{
 		// The library keeps directories by URL for half a day, for the whole process,
 		// and reads one while it keeps all others waiting. So it gets ours, which
 		// RoundTrip has at hand, under a URL that changes with its content.
 		Directory:    a.Directory + "#" + hex.EncodeToString(sum[:8]),
-		HTTPClient:   &http.Client{Transport: s},
+		HTTPClient:   &http.Client{Transport: s, Timeout: wholeTimeout},
 		UserAgent:    a.product,
 		PollInterval: pollInterval,
 		PollTimeout:  timeout,
@@ -110,47 +119,40 @@ func (a *authority) open(ctx context.Context, timeout time.Duration) (*session, 
 	return s, nil
 }
 
-func (a *authority) directory() []byte {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.body
-}
-
 var errBadDirectory = errors.New("what it answers is no ACME directory")
 
-// fetch reads the directory, unless it was read lately.
-func (a *authority) fetch(ctx context.Context, through http.RoundTripper) error {
+// fetch returns the directory, which is read unless that was done lately.
+func (a *authority) fetch(ctx context.Context, through http.RoundTripper) ([]byte, error) {
 	a.mu.Lock()
-	fresh := a.body != nil && time.Since(a.fetched) < directoryKept
+	body, fresh := a.body, a.body != nil && time.Since(a.fetched) < directoryKept
 	a.mu.Unlock()
 	if fresh {
-		return nil
+		return body, nil
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.Directory, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("User-Agent", a.product)
-	res, err := (&http.Client{Transport: fetching{through}}).Do(req)
+	res, err := (&http.Client{Transport: fetching{through}, Timeout: wholeTimeout}).Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		return err
+	if body, err = io.ReadAll(res.Body); err != nil {
+		return nil, err
 	}
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the status is %d", res.StatusCode)
+		return nil, fmt.Errorf("the status is %d", res.StatusCode)
 	}
 	var d acme.Directory
 	if err := json.Unmarshal(body, &d); err != nil || d.NewNonce == "" || d.NewAccount == "" || d.NewOrder == "" {
-		return errBadDirectory
+		return nil, errBadDirectory
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.body, a.fetched = body, time.Now()
-	return nil
+	return body, nil
 }
 
 // forget has the directory read again, as after an error that it may explain.
@@ -176,11 +178,10 @@ var errInsecure = errors.New("it leads from https to another scheme")
 // RoundTrip asks the authority; its directory is at hand.
 func (s *session) RoundTrip(req *http.Request) (*http.Response, error) {
 	if u := *req.URL; u.Fragment != "" && req.Method == http.MethodGet {
-		body := s.directory()
 		return &http.Response{
 			Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)),
-			ContentLength: int64(len(body)), Request: req,
+			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(s.dir)),
+			ContentLength: int64(len(s.dir)), Request: req,
 		}, nil
 	}
 	return s.send(req)
@@ -193,6 +194,7 @@ func (s *session) send(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("asking %q: %w", req.URL, errInsecure)
 	}
 	res, err := s.transport.RoundTrip(req)
+	s.troubled(err)
 	if err != nil {
 		return nil, err
 	}
@@ -202,8 +204,26 @@ func (s *session) send(req *http.Request) (*http.Response, error) {
 	res.Body = struct {
 		io.Reader
 		io.Closer
-	}{&bounded{res.Body, maxAnswerBytes}, res.Body}
+	}{&bounded{res.Body, maxAnswerBytes, s.troubled}, res.Body}
 	return res, nil
+}
+
+// troubled notes what is wrong with the last answer; nil: nothing.
+func (s *session) troubled(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble = err
+}
+
+// givenUp has all names leave the authority alone for a while if the session has
+// ended because an answer did not come: so one that hangs takes the time of a few
+// names only.
+func (s *session) givenUp(pause time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.trouble != nil {
+		s.hush(time.Now().Add(min(pause, troublePause)), brief(s.trouble))
+	}
 }
 
 // note keeps what the authority wants. Limits are mostly of a name, such as so
@@ -215,7 +235,7 @@ func (s *session) note(until time.Time, down bool) {
 		s.retry = until
 	}
 	if down || !s.special {
-		s.authority.hush(until)
+		s.hush(until, "it is busy")
 	}
 }
 
@@ -226,19 +246,41 @@ func (s *session) named() {
 	s.special = true
 }
 
-func (a *authority) hush(until time.Time) {
+func (a *authority) hush(until time.Time, why string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if until.After(a.quiet) {
-		a.quiet = until
+		a.quiet, a.why = until, why
 	}
 }
 
-// quietUntil returns until when the authority is left alone, whatever the name.
-func (a *authority) quietUntil() time.Time {
+// quietUntil returns until when the authority is left alone, whatever the name, and
+// why.
+func (a *authority) quietUntil() (until time.Time, why string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.quiet
+	return a.quiet, a.why
+}
+
+// mayTell takes leave to ask when to renew, which told gives back. One that did
+// not answer is not asked for a while, and then about one name first.
+func (a *authority) mayTell(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if now.Before(a.silent) || a.mute && a.asking > 0 {
+		return false
+	}
+	a.asking++
+	return true
+}
+
+func (a *authority) told(answered bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asking--
+	if a.mute = !answered; a.mute {
+		a.silent = time.Now().Add(troublePause)
+	}
 }
 
 // retryAt returns when the authority may be asked again, zero if it did not say.
@@ -268,14 +310,18 @@ var errLongAnswer = errors.New("the authority's answer is too long")
 type bounded struct {
 	r    io.Reader
 	left int
+	bad  func(error) // is told what ends it but io.EOF
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.left <= 0 {
+		b.bad(errLongAnswer)
 		return 0, errLongAnswer
 	}
 	n, err := b.r.Read(p[:min(len(p), b.left)])
-	b.left -= n
+	if b.left -= n; err != nil && err != io.EOF {
+		b.bad(err)
+	}
 	return n, err
 }
 

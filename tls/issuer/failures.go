@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -48,15 +49,19 @@ func loadFailures(ctx context.Context, records store.Records, name string) (*fai
 // until returns when an authority may be asked again.
 func (f *failures) until(ca string) time.Time { return f.CAs[ca].Until }
 
-// error returns what is told while no authority may be asked.
-func (f *failures) error() error {
-	if f.Error == "" {
-		return errQuiet
+// error returns what is told while no authority may be asked: what went wrong with
+// the name, or why one of them is left alone by all.
+func (f *failures) error(why string) error {
+	switch {
+	case f.Error != "":
+		return errors.New(f.Error)
+	case why != "":
+		return fmt.Errorf("%w: %s", errQuiet, why)
 	}
-	return errors.New(f.Error)
+	return errQuiet
 }
 
-var errQuiet = errors.New("the authorities want to be left alone for a while")
+var errQuiet = errors.New("the authorities are left alone for a while")
 
 // add notes that an authority failed, and returns when it may be asked again: after
 // the pause of the terms, or later if the authority said so.

@@ -321,7 +321,7 @@ func TestBusy(t *testing.T) {
 	asked := ca.all()
 	n.Use(t.Context(), records, []Terms{termsOf([]string{"a.test", "b.test", "c.test"}, ca)})
 	for _, name := range []string{"b.test", "c.test"} {
-		if s := n.awaits(name, Failing); time.Until(s.Renew) < 4*time.Hour || s.Error != errQuiet.Error() {
+		if s := n.awaits(name, Failing); time.Until(s.Renew) < 4*time.Hour || s.Error != errQuiet.Error()+": it is busy" {
 			t.Errorf("got %+v", s)
 		}
 	}

@@ -160,13 +160,12 @@ func (l *looking) renewAt(ctx context.Context) time.Time {
 	if h == nil || l.caOf(h) == nil {
 		return time.Time{}
 	}
-	at := l.terms.renewAt(h.leaf)
 	if l.terms.ARI {
 		if told := l.issuer.renewal(ctx, l.subject, l.caOf(h), h); !told.IsZero() {
-			return earliest(told, h.leaf.NotAfter)
+			return earliest(told, l.terms.renewBy(h.leaf, h.Ordered))
 		}
 	}
-	return at
+	return l.terms.renewAt(h.leaf, h.Ordered)
 }
 
 func (l *looking) caOf(h *held) *CA {
@@ -224,7 +223,12 @@ func (l *looking) underLease(ctx context.Context, lease store.Lease) (next time.
 	if err := remove(ctx, l.records, prefixFailures+l.subject.name); err != nil {
 		l.issuer.log.Warn("forgetting failures", "name", l.subject.name, "error", err.Error())
 	}
-	return earliest(l.renewAt(ctx), jittered(time.Now(), lookInterval)), nil
+	next = l.renewAt(ctx)
+	if l.issuer.disbelieve(l.subject, time.Now()) {
+		l.issuer.log.Warn("not believing an authority that wants its new certificate replaced", "name", l.subject.name, "ca", h.Directory)
+		next = l.terms.renewAt(h.leaf, h.Ordered)
+	}
+	return earliest(next, jittered(time.Now(), lookInterval)), nil
 }
 
 // ask orders from the first authority that may be asked and does it.
@@ -239,8 +243,9 @@ func (l *looking) ask(ctx context.Context, past *failures, fence store.Fence) (h
 	tried := false
 	for c := range l.terms.CAs {
 		ca := i.ca(l.terms.CAs[c])
-		if at := latest(past.until(ca.id()), ca.quietUntil()); time.Now().Before(at) {
-			next, err = first(next, at), past.error()
+		quiet, why := ca.quietUntil()
+		if at := latest(past.until(ca.id()), quiet); time.Now().Before(at) {
+			next, err = first(next, at), past.error(why)
 			continue
 		}
 		tried = true
@@ -257,6 +262,7 @@ func (l *looking) ask(ctx context.Context, past *failures, fence store.Fence) (h
 		}
 		i.Counts.order(ca.host(), false)
 		ca.forget()
+		s.givenUp(l.terms.Backoff)
 		at := past.add(ca.id(), err, l.terms, s.retryAt())
 		next = first(next, at)
 		i.log.Warn("ordering a certificate", "name", name, "ca", ca.Directory, "error", brief(err), "again", at)

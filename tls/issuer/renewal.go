@@ -2,8 +2,14 @@ package issuer
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
@@ -53,33 +59,99 @@ func (i *Issuer) forgetRenewal(s *subject) {
 	s.renewal = renewal{}
 }
 
+// disbelieve has an authority's word not count for a while that wants a
+// certificate replaced which it has just made, and reports whether it does. Who
+// believed it would order without end.
+func (i *Issuer) disbelieve(s *subject, now time.Time) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if s.renewal.at.IsZero() || s.renewal.at.After(now) {
+		return false
+	}
+	s.renewal.at, s.renewal.again = time.Time{}, now.Add(renewalKept)
+	return true
+}
+
 func (i *Issuer) askRenewal(ctx context.Context, ca *CA, h *held) renewal {
 	now := time.Now()
 	r := renewal{of: h, again: now.Add(renewalKept)}
 	ctx, cancel := context.WithTimeout(ctx, renewalTimeout)
 	defer cancel()
-	info, err := i.renewalInfo(ctx, ca, h)
-	if err != nil {
-		if !errors.Is(err, acme.ErrUnsupported) {
-			i.log.Debug("asking when to renew", "name", h.leaf.Subject.String(), "ca", ca.Directory, "error", brief(err))
-			r.again = now.Add(renewalShort)
-		}
+	a := i.ca(*ca)
+	if !a.mayTell(now) {
+		r.again = jittered(now, renewalShort)
 		return r
 	}
-	if info.RetryAfter != nil {
-		r.again = now.Add(min(max(info.RetryAfter.Sub(now), renewalShort), renewalLong))
+	answered := false // nor by a panic
+	defer func() { a.told(answered) }()
+	told, err := a.renewalInfo(ctx, h.leaf)
+	switch answered = err == nil || errors.Is(err, errNoInfo); {
+	case answered:
+		r.start, r.end = told.SuggestedWindow.Start, told.SuggestedWindow.End
+	default:
+		i.log.Debug("asking when to renew", "name", h.leaf.Subject.String(), "ca", ca.Directory, "error", brief(err))
+		r.again = now.Add(renewalShort)
 	}
-	r.start, r.end = info.SuggestedWindow.Start, info.SuggestedWindow.End
+	if !told.again.IsZero() {
+		r.again = now.Add(min(max(told.again.Sub(now), renewalShort), renewalLong))
+	}
 	if r.end.After(r.start) {
 		r.at = r.start.Add(rand.N(r.end.Sub(r.start)))
 	}
 	return r
 }
 
-func (i *Issuer) renewalInfo(ctx context.Context, ca *CA, h *held) (acme.RenewalInfo, error) {
-	s, err := i.ca(*ca).open(ctx, renewalTimeout)
+// renewalInfo is what an authority says about a certificate (RFC 9773 section 4.2).
+type renewalInfo struct {
+	SuggestedWindow struct{ Start, End time.Time }
+	again           time.Time // when it wants to be asked again; zero: it does not say
+}
+
+var (
+	errNoInfo   = errors.New("the authority says nothing about it")
+	errNoWindow = errors.New("there is no window in the answer")
+)
+
+// renewalInfo asks about a certificate. It is not left to acmez, which refuses
+// windows of a second and hides what went wrong.
+func (a *authority) renewalInfo(ctx context.Context, leaf *x509.Certificate) (info renewalInfo, err error) {
+	s, err := a.open(ctx, renewalTimeout)
 	if err != nil {
-		return acme.RenewalInfo{}, err
+		return info, err
 	}
-	return s.client.GetRenewalInfo(ctx, h.leaf)
+	s.named() // who asks too often about certificates may order all the same
+	var d acme.Directory
+	if err := json.Unmarshal(s.dir, &d); err != nil || d.RenewalInfo == "" {
+		return info, errNoInfo
+	}
+	id, err := acme.ARIUniqueIdentifier(leaf)
+	if err != nil {
+		return info, errNoInfo // it does not say which key has signed it
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(d.RenewalInfo, "/")+"/"+id, nil)
+	if err != nil {
+		return info, err
+	}
+	req.Header.Set("User-Agent", a.product)
+	res, err := s.client.HTTPClient.Do(req)
+	if err != nil {
+		return info, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return info, err
+	}
+	info.again = retryAfter(res.Header.Get("Retry-After"), time.Now())
+	switch {
+	case res.StatusCode == http.StatusNotFound:
+		return info, errNoInfo
+	case res.StatusCode != http.StatusOK:
+		return info, fmt.Errorf("the status is %d", res.StatusCode)
+	}
+	if json.Unmarshal(body, &info) != nil || info.SuggestedWindow.Start.IsZero() || !info.SuggestedWindow.End.After(info.SuggestedWindow.Start) {
+		info.SuggestedWindow.Start, info.SuggestedWindow.End = time.Time{}, time.Time{}
+		return info, errNoWindow
+	}
+	return info, nil
 }

@@ -128,15 +128,28 @@ func (t *Terms) challenges(name string) []Challenge {
 	})
 }
 
-// renewAt returns when a certificate is renewed if its authority does not say.
-func (t *Terms) renewAt(leaf *x509.Certificate) time.Time {
-	life := leaf.NotAfter.Sub(leaf.NotBefore)
+// renewAt returns when a certificate that was ordered at some time is renewed if its
+// authority does not say. One that was old when it came is not due at once, since
+// the next might be as old; zero: it is not known when it was ordered.
+func (t *Terms) renewAt(leaf *x509.Certificate, ordered time.Time) time.Time {
+	life := leaf.NotAfter.Sub(latest(leaf.NotBefore, ordered))
 	at := leaf.NotAfter.Add(-time.Duration(float64(life) * t.Window))
 	if t.Before > 0 {
 		at = leaf.NotAfter.Add(-min(t.Before, life/2))
 	}
-	return at
+	return latest(at, ordered.Add(t.Backoff))
 }
+
+// renewBy returns when a certificate is renewed at the latest, whatever its
+// authority says.
+func (t *Terms) renewBy(leaf *x509.Certificate, ordered time.Time) time.Time {
+	life := leaf.NotAfter.Sub(latest(leaf.NotBefore, ordered))
+	return latest(t.renewAt(leaf, ordered), leaf.NotAfter.Add(-life/latePart))
+}
+
+// latePart is the part of a certificate's life, at its end, in which it is renewed
+// even if its authority says later.
+const latePart = 10
 
 // pause returns how long an authority is left alone after so many failures in a
 // row.
