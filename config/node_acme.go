@@ -61,6 +61,7 @@ type ACMEDNS struct {
 	Resolvers []NameServer    `json:"resolvers" default:"[]" len_max:"8" doc:"Name servers that must all show the record before the authority is told of it; none means the server of rfc2136, and with exec no waiting but delay."`
 	Delay     schema.Duration `json:"delay" default:"0s" min:"0s" max:"1h" doc:"Time to wait before they are asked."`
 	Timeout   schema.Duration `json:"timeout" default:"2m" min:"1s" max:"1h" doc:"Time they may take to show it."`
+	Follow    []NameServer    `json:"cname_resolvers" default:"[]" len_max:"8" doc:"Name servers that are asked, one after another, where a CNAME at _acme-challenge below a domain leads to: the records are set there. None means that nobody is asked."`
 	Alias     string          `json:"alias" check:"sni" doc:"Name at which the records are set in place of _acme-challenge and the domain, which must have a CNAME that leads to it."`
 }
 
@@ -256,6 +257,9 @@ func secureOrLocal(text string) bool {
 func (d *ACMEDNS) Validate(r *schema.Report) {
 	if d.RFC2136.Server != "" && len(d.Exec) > 0 {
 		r.Expect("records are set in one way", "one of rfc2136 and exec", "exec")
+	}
+	if d.Alias != "" && len(d.Follow) > 0 {
+		r.Expect("records are set at one name", "one of alias and cname_resolvers", "cname_resolvers")
 	}
 	if len(d.Exec) > 0 && !filepath.IsAbs(d.Exec[0]) {
 		r.Expect("expected an absolute path", "a program such as /usr/local/bin/set-record", "exec", 0)

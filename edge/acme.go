@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -170,9 +169,8 @@ func acmeDNS(d *config.ACMEDNS) *issuer.DNS {
 	if !d.Set() {
 		return nil
 	}
-	dns := &issuer.DNS{Hook: d.Exec, Delay: d.Delay.Std(), Timeout: d.Timeout.Std(), Alias: d.Alias}
-	for _, r := range d.Resolvers {
-		dns.Resolvers = append(dns.Resolvers, netip.AddrPort(r.AddrPort))
+	dns := &issuer.DNS{
+		Hook: d.Exec, Resolvers: addrPorts(d.Resolvers), Delay: d.Delay.Std(), Timeout: d.Timeout.Std(), Follow: addrPorts(d.Follow), Alias: d.Alias,
 	}
 	if u := &d.RFC2136; u.Server != "" {
 		dns.Update = &issuer.Update{

@@ -25,6 +25,7 @@ import (
 // Bounds on what an authority may do to us.
 const (
 	maxAnswerBytes = 1 << 20
+	maxOrderBytes  = 8 << 20 // of all answers in one order
 	maxHeadBytes   = 64 << 10
 	answerTimeout  = 30 * time.Second // to the head of an answer
 	wholeTimeout   = time.Minute      // to its end
@@ -90,9 +91,11 @@ func (a *authority) host() string {
 type session struct {
 	*authority
 	client *acme.Client
-	dir    []byte // the directory
+	dir    []byte // the directory, as acmez gets it
+	ari    string // URL of what is said about renewals; empty: nothing is
 
 	mu      sync.Mutex
+	left    int // bytes that answers may still have
 	retry   time.Time
 	special bool  // what is asked is about one name
 	trouble error // with the last answer, which did not come, or not whole
@@ -100,9 +103,12 @@ type session struct {
 
 // open begins a session. It is returned with an error, too.
 func (a *authority) open(ctx context.Context, timeout time.Duration) (*session, error) {
-	s := &session{authority: a}
-	var err error
-	if s.dir, err = a.fetch(ctx, s); err != nil {
+	s := &session{authority: a, left: maxOrderBytes}
+	body, err := a.fetch(ctx, s)
+	if err != nil {
+		return s, fmt.Errorf("reading the directory: %w", err)
+	}
+	if s.dir, s.ari, err = withoutARI(body); err != nil {
 		return s, fmt.Errorf("reading the directory: %w", err)
 	}
 	sum := sha256.Sum256(s.dir)
@@ -120,6 +126,21 @@ func (a *authority) open(ctx context.Context, timeout time.Duration) (*session, 
 }
 
 var errBadDirectory = errors.New("what it answers is no ACME directory")
+
+// withoutARI takes the URL for renewals out of a directory. acmez would ask there
+// about each certificate that it gets, and while it does the order waits.
+func withoutARI(body []byte) (dir []byte, ari string, err error) {
+	var d map[string]json.RawMessage
+	if err := json.Unmarshal(body, &d); err != nil {
+		return nil, "", errBadDirectory
+	}
+	if raw, ok := d["renewalInfo"]; ok && json.Unmarshal(raw, &ari) != nil {
+		return nil, "", errBadDirectory
+	}
+	delete(d, "renewalInfo")
+	dir, err = json.Marshal(d)
+	return dir, ari, err
+}
 
 // fetch returns the directory, which is read unless that was done lately.
 func (a *authority) fetch(ctx context.Context, through http.RoundTripper) ([]byte, error) {
@@ -204,7 +225,7 @@ func (s *session) send(req *http.Request) (*http.Response, error) {
 	res.Body = struct {
 		io.Reader
 		io.Closer
-	}{&bounded{res.Body, maxAnswerBytes, s.troubled}, res.Body}
+	}{&bounded{res.Body, maxAnswerBytes, s}, res.Body}
 	return res, nil
 }
 
@@ -306,23 +327,34 @@ func retryAfter(value string, now time.Time) time.Time {
 
 var errLongAnswer = errors.New("the authority's answer is too long")
 
-// bounded is a reader that ends with an error where more than left bytes come.
+// bounded is an answer that ends with an error where more than left bytes come, or
+// more than its session may have.
 type bounded struct {
 	r    io.Reader
 	left int
-	bad  func(error) // is told what ends it but io.EOF
+	s    *session
 }
 
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		b.bad(errLongAnswer)
-		return 0, errLongAnswer
+func (b *bounded) Read(p []byte) (n int, err error) {
+	if b.left <= 0 || !b.s.spend(0) {
+		err = errLongAnswer
+	} else {
+		n, err = b.r.Read(p[:min(len(p), b.left)])
+		b.left -= n
+		b.s.spend(n)
 	}
-	n, err := b.r.Read(p[:min(len(p), b.left)])
-	if b.left -= n; err != nil && err != io.EOF {
-		b.bad(err)
+	if err != nil && err != io.EOF {
+		b.s.troubled(err)
 	}
 	return n, err
+}
+
+// spend takes bytes from what answers may have, and reports whether any are left.
+func (s *session) spend(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left -= n
+	return s.left > 0
 }
 
 func secure(directory string) bool {

@@ -25,6 +25,10 @@ const (
 	prefixOrders       = "acme/orders/" // names of leases
 )
 
+// endedKept is how long a certificate and its key are kept after its end, whoever
+// still wants its name: until then it is served for want of a better one.
+const endedKept = 30 * 24 * time.Hour
+
 // maxChain bounds the certificates of a chain.
 const maxChain = 16
 
@@ -131,7 +135,9 @@ func save(ctx context.Context, records store.Records, name string, h *held, fenc
 	if err != nil {
 		return fmt.Errorf("encoding the certificate of %q: %w", name, err)
 	}
-	h.version, err = replace(ctx, records, store.Record{Key: certificateKey(name), Value: value, Fence: fence})
+	h.version, err = replace(ctx, records, store.Record{
+		Key: certificateKey(name), Value: value, Expires: h.leaf.NotAfter.Add(endedKept), Fence: fence,
+	})
 	return err
 }
 

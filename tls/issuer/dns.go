@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mholt/acmez/v3"
@@ -25,29 +26,38 @@ const (
 	maxHookWords = 2 << 10     // bytes that are told of its output
 )
 
-// dnsProof solves DNS-01 (RFC 8555 section 8.4).
-type dnsProof struct{ dns *DNS }
+// dnsProof solves DNS-01 (RFC 8555 section 8.4) for one order, on one goroutine.
+type dnsProof struct {
+	dns *DNS
+	at  string // where the record was set, with a dot at its end; empty: it was not yet
+}
 
 var (
 	_ acmez.Solver = (*dnsProof)(nil)
 	_ acmez.Waiter = (*dnsProof)(nil)
 )
 
-// record returns the name of the TXT record, with a dot at its end.
-func (p *dnsProof) record(c acme.Challenge) string {
-	if p.dns.Alias != "" {
-		return dns.Fqdn(p.dns.Alias)
-	}
-	return dns.Fqdn(c.DNS01TXTRecordName())
-}
-
 // Present sets the record.
 func (p *dnsProof) Present(ctx context.Context, c acme.Challenge) error {
+	p.at = dns.Fqdn(c.DNS01TXTRecordName())
+	switch {
+	case p.dns.Alias != "":
+		p.at = dns.Fqdn(p.dns.Alias)
+	case len(p.dns.Follow) > 0:
+		target, err := follow(ctx, p.dns.Follow, p.at)
+		if err != nil {
+			return fmt.Errorf("asking where %q leads: %w", p.at, err)
+		}
+		p.at = target
+	}
 	return p.change(ctx, "present", c)
 }
 
 // CleanUp removes it.
 func (p *dnsProof) CleanUp(ctx context.Context, c acme.Challenge) error {
+	if p.at == "" {
+		return nil // nothing was set
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 	defer cancel()
 	return p.change(ctx, "cleanup", c)
@@ -55,9 +65,9 @@ func (p *dnsProof) CleanUp(ctx context.Context, c acme.Challenge) error {
 
 func (p *dnsProof) change(ctx context.Context, action string, c acme.Challenge) error {
 	if p.dns.Update != nil {
-		return p.dns.Update.change(ctx, action == "present", p.record(c), c.DNS01KeyAuthorization())
+		return p.dns.Update.change(ctx, action == "present", p.at, c.DNS01KeyAuthorization())
 	}
-	return runHook(ctx, p.dns.Hook, action, c.Identifier.Value, p.record(c), c.DNS01KeyAuthorization())
+	return runHook(ctx, p.dns.Hook, action, c.Identifier.Value, p.at, c.DNS01KeyAuthorization())
 }
 
 var errNotShown = errors.New("not all name servers show the record")
@@ -78,7 +88,7 @@ func (p *dnsProof) Wait(ctx context.Context, c acme.Challenge) error {
 	}
 	for {
 		servers = slices.DeleteFunc(servers, func(server string) bool {
-			return shows(ctx, server, p.record(c), c.DNS01KeyAuthorization())
+			return shows(ctx, server, p.at, c.DNS01KeyAuthorization())
 		})
 		if len(servers) == 0 {
 			return nil
@@ -190,18 +200,24 @@ func runHook(ctx context.Context, hook []string, action, domain, record, value s
 		"BULWARK_ACME_ACTION=" + action, "BULWARK_ACME_DOMAIN=" + domain,
 		"BULWARK_ACME_RECORD=" + record, "BULWARK_ACME_VALUE=" + value,
 	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with what it has started
 	words := new(head)
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = words, words, hookKill
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("running %q to %s a record: %w: %s", hook[0], action, err, strings.TrimSpace(words.String()))
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		return fmt.Errorf("running %q to %s a record: %w: %s", hook[0], action, err, strings.TrimSpace(words.kept.String()))
 	}
 	return nil
 }
 
-// head keeps the first bytes that are written.
-type head struct{ bytes.Buffer }
+// head keeps the first bytes that are written. It is a Writer and no more, so that
+// nobody reads past it into what it keeps.
+type head struct{ kept bytes.Buffer }
 
 func (h *head) Write(p []byte) (int, error) {
-	h.Buffer.Write(p[:min(len(p), maxHookWords-h.Len())])
+	h.kept.Write(p[:min(len(p), maxHookWords-h.kept.Len())])
 	return len(p), nil
 }

@@ -138,6 +138,9 @@ func (i *Issuer) demanding(name string) (*subject, <-chan struct{}) {
 	if s == nil {
 		return nil, nil
 	}
+	if s.held.Load() == nil {
+		s.used.Store(true) // so it is not forgotten
+	}
 	if s.state == Failing && !s.working && time.Now().Before(s.next) {
 		closed := make(chan struct{})
 		close(closed)
@@ -180,8 +183,12 @@ func (i *Issuer) admit(ctx context.Context, set *settings, t *Terms, name string
 	if i.set.Load() != set || i.subjects[name] != nil {
 		return nil
 	}
+	if i.demanded >= t.Demand.Most { // others were faster
+		return errTooMany
+	}
 	s := &subject{name: name, terms: t, demand: true}
 	s.held.Store(h)
+	s.used.Store(true)
 	i.subjects[name] = s
 	i.names.Store(name, s)
 	i.demanded++

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -224,6 +225,13 @@ func TestNonsense(t *testing.T) {
 		{"an account that is not valid", func(ca *fakeCA) { ca.disturb = answer("/account", 201, js, `{"status":"revoked"}`) }, errNoAccount.Error()},
 		{"an order that is no JSON", func(ca *fakeCA) { ca.disturb = answer("/new", 201, js, "[") }, "creating new order"},
 		{"an order without URLs", func(ca *fakeCA) { ca.disturb = answer("/new", 201, js, "{}") }, "order"},
+		{"an order that is cut off", func(ca *fakeCA) { ca.disturb = answer("/new", 201, js, `{"status":"pending","identif`) }, "creating new order"},
+		{"an account without an end", func(ca *fakeCA) { ca.disturb = answer("/account", 201, js, strings.Repeat(" ", maxAnswerBytes+1)) }, errLongAnswer.Error()},
+		{"an order without an end", func(ca *fakeCA) { ca.disturb = answer("/new", 201, js, strings.Repeat(" ", maxAnswerBytes+1)) }, errLongAnswer.Error()},
+		{"a certificate without an end", func(ca *fakeCA) {
+			ca.chain = func(c []byte) []byte { return append(c, bytes.Repeat([]byte("\n"), maxAnswerBytes)...) }
+		}, errLongAnswer.Error()},
+		{"a proof page in place of an order", func(ca *fakeCA) { ca.disturb = answer("/new", 200, "text/html", "<html>hello</html>") }, "order"},
 		{"an order that is invalid", func(ca *fakeCA) {
 			ca.disturb = func(w http.ResponseWriter, r *http.Request) bool {
 				if r.URL.Path == "/new" {
@@ -247,6 +255,7 @@ func TestNonsense(t *testing.T) {
 			ca.chain = func(c []byte) []byte { return c[bytes.LastIndex(c, []byte("-----BEGIN")):] }
 		}, "another key"},
 		{"a certificate for another name", func(ca *fakeCA) { ca.leaf = func(c *x509.Certificate) { c.DNSNames = []string{"evil.test"} } }, "evil.test"},
+		{"a certificate without a name", func(ca *fakeCA) { ca.leaf = func(c *x509.Certificate) { c.DNSNames = nil } }, errBadChain.Error()},
 		{"a certificate that has ended", func(ca *fakeCA) { ca.leaf = func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) } }, "it ended at"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -710,6 +719,51 @@ func TestHook(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "trouble") {
 		t.Errorf("got the error %v", err)
 	}
+}
+
+// TestHookBounds shows that a program is ended with what it has started, and that no
+// more of its words is told than a little.
+func TestHookBounds(t *testing.T) {
+	dir := t.TempDir()
+	hook, alive := filepath.Join(dir, "hook"), filepath.Join(dir, "alive")
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\n"+`
+		[ "$1" = talk ] && { head -c 1000000 /dev/zero | tr '\0' x; exit 1; }
+		sh -c 'trap "" HUP TERM; echo $$ >'"$2"'; sleep 1000' &
+		wait`), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := runHook(t.Context(), []string{hook, "talk"}, "present", "d", "r", "v")
+	if err == nil || len(err.Error()) < maxHookWords || len(err.Error()) > maxHookWords+500 {
+		t.Errorf("the error has %d bytes, want about %d", len(fmt.Sprint(err)), maxHookWords)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var pid int
+	go func() {
+		defer cancel()
+		for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+			text, _ := os.ReadFile(alive) // it is not there at first
+			if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+				pid = n
+				return
+			}
+		}
+	}()
+	if err := runHook(ctx, []string{hook, "wait", alive}, "present", "d", "r", "v"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got the error %v", err)
+	}
+	<-ctx.Done()
+	for until := time.Now().Add(patience); pid == 0 || running(pid); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("process %d goes on", pid)
+		}
+	}
+}
+
+// running reports whether a process runs: one that nobody has waited for yet does not.
+func running(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
 }
 
 func TestServerName(t *testing.T) {

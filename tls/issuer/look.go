@@ -56,6 +56,7 @@ func (i *Issuer) look(ctx context.Context, s *subject) {
 		s.state = Waiting
 	case err != nil:
 		s.state, s.err, s.errAt = Failing, brief(err), now
+		s.used.Store(false) // whoever asks again has it tried again
 	default:
 		s.state, s.err = Valid, ""
 	}
@@ -112,7 +113,15 @@ func (l *looking) run(ctx context.Context) (next time.Time, err error) {
 		return earliest(at, jittered(time.Now(), lookInterval)), nil
 	}
 	if l.idle() {
-		return time.Now().Add(lookInterval), nil
+		return l.idleUntil(), nil
+	}
+	if err := l.askAgain(ctx); errors.Is(err, errRefused) {
+		l.issuer.log.Info("not renewing a certificate that may not be ordered any more", "name", l.subject.name)
+		l.subject.used.Store(false)
+		l.idle()
+		return l.idleUntil(), nil
+	} else if err != nil {
+		return soon, err
 	}
 	if at, ok := l.issuer.mayOrder(time.Now()); !ok {
 		return at, errTurn
@@ -178,21 +187,44 @@ func (l *looking) caOf(h *held) *CA {
 }
 
 // idle reports whether a name is due that clients asked for once and do not any
-// more. It is forgotten once its certificate has ended.
+// more. It is forgotten if there is no certificate, or that has ended.
 func (l *looking) idle() bool {
 	i, s := l.issuer, l.subject
-	h := s.held.Load()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !s.demand || h == nil || s.used.Load() {
+	if !s.demand || s.used.Load() {
 		return false
 	}
-	if time.Now().After(h.leaf.NotAfter) && i.subjects[s.name] == s {
+	h := s.held.Load()
+	if (h == nil || time.Now().After(h.leaf.NotAfter)) && i.subjects[s.name] == s {
 		delete(i.subjects, s.name)
 		i.names.Delete(s.name)
 		i.demanded--
 	}
 	return true
+}
+
+// idleUntil returns when a name that is idle is looked at: soon after the end of its
+// certificate, if that is before long.
+func (l *looking) idleUntil() time.Time {
+	now, at := time.Now(), time.Now().Add(lookInterval)
+	if h := l.subject.held.Load(); h != nil && now.Before(h.leaf.NotAfter) {
+		at = earliest(at, h.leaf.NotAfter.Add(time.Second))
+	}
+	return at
+}
+
+// askAgain asks whether a name that clients have asked for may still be ordered. Of
+// one that has no certificate that was asked just now.
+func (l *looking) askAgain(ctx context.Context) error {
+	i, s := l.issuer, l.subject
+	i.mu.Lock()
+	demand := s.demand && l.terms.Demand != nil && l.terms.Demand.Ask != ""
+	i.mu.Unlock()
+	if !demand || s.held.Load() == nil {
+		return nil
+	}
+	return i.asking.ask(ctx, l.terms.Demand.Ask, s.name)
 }
 
 // underLease orders, if it still is to be done now that nobody else does.

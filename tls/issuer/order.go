@@ -66,8 +66,10 @@ func (o *order) obtain(ctx context.Context, s *session, a acme.Account) (*held, 
 		return nil, err
 	}
 	params.Profile = o.terms.Profile
-	if o.terms.ARI && o.replaces != nil && o.replaces.Directory == s.Directory {
-		params.Replaces = o.replaces.leaf
+	if o.terms.ARI && s.ari != "" && o.replaces != nil && o.replaces.Directory == s.Directory {
+		if _, err := acme.ARIUniqueIdentifier(o.replaces.leaf); err == nil {
+			params.Replaces = o.replaces.leaf
+		}
 	}
 	client := &acmez.Client{Client: s.client, ChallengeSolvers: o.solvers()}
 	chains, err := client.ObtainCertificate(ctx, params)

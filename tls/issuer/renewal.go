@@ -42,7 +42,7 @@ func (i *Issuer) renewal(ctx context.Context, s *subject, ca *CA, h *held) time.
 	if r.of != nil && r.of.version == h.version && time.Now().Before(r.again) {
 		return r.at
 	}
-	fresh := i.askRenewal(ctx, ca, h)
+	fresh := i.askRenewal(ctx, s.name, ca, h)
 	if r.of != nil && r.of.version == h.version && !r.at.IsZero() &&
 		(fresh.start.IsZero() || fresh.start.Equal(r.start) && fresh.end.Equal(r.end)) {
 		fresh.start, fresh.end, fresh.at = r.start, r.end, r.at // the window is the same: so is the time chosen
@@ -72,7 +72,7 @@ func (i *Issuer) disbelieve(s *subject, now time.Time) bool {
 	return true
 }
 
-func (i *Issuer) askRenewal(ctx context.Context, ca *CA, h *held) renewal {
+func (i *Issuer) askRenewal(ctx context.Context, name string, ca *CA, h *held) renewal {
 	now := time.Now()
 	r := renewal{of: h, again: now.Add(renewalKept)}
 	ctx, cancel := context.WithTimeout(ctx, renewalTimeout)
@@ -89,7 +89,7 @@ func (i *Issuer) askRenewal(ctx context.Context, ca *CA, h *held) renewal {
 	case answered:
 		r.start, r.end = told.SuggestedWindow.Start, told.SuggestedWindow.End
 	default:
-		i.log.Debug("asking when to renew", "name", h.leaf.Subject.String(), "ca", ca.Directory, "error", brief(err))
+		i.log.Debug("asking when to renew", "name", name, "ca", ca.Directory, "error", brief(err))
 		r.again = now.Add(renewalShort)
 	}
 	if !told.again.IsZero() {
@@ -120,15 +120,14 @@ func (a *authority) renewalInfo(ctx context.Context, leaf *x509.Certificate) (in
 		return info, err
 	}
 	s.named() // who asks too often about certificates may order all the same
-	var d acme.Directory
-	if err := json.Unmarshal(s.dir, &d); err != nil || d.RenewalInfo == "" {
+	if s.ari == "" {
 		return info, errNoInfo
 	}
 	id, err := acme.ARIUniqueIdentifier(leaf)
 	if err != nil {
 		return info, errNoInfo // it does not say which key has signed it
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(d.RenewalInfo, "/")+"/"+id, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(s.ari, "/")+"/"+id, nil)
 	if err != nil {
 		return info, err
 	}

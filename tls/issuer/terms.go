@@ -61,6 +61,7 @@ type DNS struct {
 	Resolvers []netip.AddrPort // that must show the record before it is told of; none: the updated server
 	Delay     time.Duration    // to wait before they are asked
 	Timeout   time.Duration    // until they must show it
+	Follow    []netip.AddrPort // are asked where a CNAME at the record's name leads to; none: nobody is
 	Alias     string           // domain under which records are set in place of the name's own, to which a CNAME leads
 }
 

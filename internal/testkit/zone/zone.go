@@ -18,21 +18,23 @@ const (
 	Key     = "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="
 )
 
-// Server is a name server for names below test, all of which lead to 127.0.0.1. It
-// takes updates of TXT records (RFC 2136) that are signed with Key.
+// Server is a name server for names below test and example.com, all of which lead to
+// 127.0.0.1. It takes updates of TXT records (RFC 2136) that are signed with Key.
 type Server struct {
 	Addr string // host:port, of UDP and TCP
 
 	mu      sync.Mutex
 	txt     map[string][]string
+	cnames  map[string]string
 	updates []string
-	hide    int // questions for TXT records that are still to be answered with none
+	open    bool // updates need no signature
+	hide    int  // questions for TXT records that are still to be answered with none
 }
 
 // Start starts a name server; the test's end stops it.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	z := &Server{txt: make(map[string][]string)}
+	z := &Server{txt: make(map[string][]string), cnames: make(map[string]string)}
 	ln, packets := listen(t)
 	z.Addr = ln.Addr().String()
 	var done sync.WaitGroup
@@ -79,6 +81,20 @@ func (z *Server) Hide(questions int) {
 	z.hide = questions
 }
 
+// Open has updates taken that are not signed.
+func (z *Server) Open() {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.open = true
+}
+
+// Lead sets a CNAME, in place of one that is there.
+func (z *Server) Lead(name, target string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.cnames[dns.CanonicalName(name)] = dns.Fqdn(target)
+}
+
 // Set sets a TXT record.
 func (z *Server) Set(name, value string) {
 	z.mu.Lock()
@@ -108,11 +124,14 @@ func (z *Server) ServeDNS(w dns.ResponseWriter, m *dns.Msg) {
 	res.Authoritative = true
 	switch m.Opcode {
 	case dns.OpcodeUpdate:
-		if m.IsTsig() == nil || w.TsigStatus() != nil {
-			res.Rcode = dns.RcodeNotAuth
-		} else {
+		switch sig := m.IsTsig(); {
+		case sig == nil && z.isOpen():
 			z.update(m)
-			res.SetTsig(KeyName, m.IsTsig().Algorithm, 300, time.Now().Unix())
+		case sig == nil || w.TsigStatus() != nil:
+			res.Rcode = dns.RcodeNotAuth
+		default:
+			z.update(m)
+			res.SetTsig(KeyName, sig.Algorithm, 300, time.Now().Unix())
 		}
 	default:
 		z.answer(m.Question[0], res)
@@ -120,13 +139,19 @@ func (z *Server) ServeDNS(w dns.ResponseWriter, m *dns.Msg) {
 	_ = w.WriteMsg(res) // who has left asks again
 }
 
+func (z *Server) isOpen() bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.open
+}
+
 func (z *Server) answer(q dns.Question, res *dns.Msg) {
 	name := dns.CanonicalName(q.Name)
 	head := func(t uint16) dns.RR_Header { return dns.RR_Header{Name: q.Name, Rrtype: t, Class: dns.ClassINET} }
 	switch q.Qtype {
 	case dns.TypeSOA:
-		if name == "test." {
-			res.Answer = append(res.Answer, &dns.SOA{Hdr: head(q.Qtype), Ns: "ns.test.", Mbox: "who.test.", Serial: 1})
+		if name == "test." || name == "example.com." {
+			res.Answer = append(res.Answer, &dns.SOA{Hdr: head(q.Qtype), Ns: "ns." + name, Mbox: "who." + name, Serial: 1})
 		}
 	case dns.TypeA:
 		res.Answer = append(res.Answer, &dns.A{Hdr: head(q.Qtype), A: net.IPv4(127, 0, 0, 1)})
@@ -137,8 +162,19 @@ func (z *Server) answer(q dns.Question, res *dns.Msg) {
 			z.hide--
 			return
 		}
+		if target, ok := z.cnames[name]; ok {
+			h := head(dns.TypeCNAME)
+			res.Answer = append(res.Answer, &dns.CNAME{Hdr: h, Target: target})
+			q.Name, name = target, dns.CanonicalName(target)
+		}
 		for _, value := range z.txt[name] {
 			res.Answer = append(res.Answer, &dns.TXT{Hdr: head(q.Qtype), Txt: []string{value}})
+		}
+	case dns.TypeCNAME:
+		z.mu.Lock()
+		defer z.mu.Unlock()
+		if target, ok := z.cnames[name]; ok {
+			res.Answer = append(res.Answer, &dns.CNAME{Hdr: head(q.Qtype), Target: target})
 		}
 	}
 }
