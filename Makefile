@@ -112,7 +112,7 @@ plain:
 
 .PHONY: deps
 deps:
-	@internal/devtools/deps.sh cc nginx nginx-stream haproxy curl wrk openssl dnsmasq dig redis-server redis-cli pebble update-ca-certificates
+	@internal/devtools/deps.sh cc nginx nginx-stream haproxy curl wrk openssl dnsmasq dig redis-server redis-cli update-ca-certificates
 
 .PHONY: bench-deps
 bench-deps:

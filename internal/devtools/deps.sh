@@ -13,7 +13,6 @@ package_of() {
 	dnsmasq) echo dnsmasq-base ;; # the program alone, without the service
 	dig) echo bind9-dnsutils ;;
 	redis-server) echo redis-server ;;
-	pebble) echo pebble ;;
 	redis-cli) echo redis-tools ;;
 	testssl) echo testssl.sh ;;
 	update-ca-certificates) echo ca-certificates ;;

@@ -1,4 +1,4 @@
-// The tools of `make check`, pinned here so that the product's go.mod lists
+// The tools of `make check`, and servers that tests need, pinned here so that the product's go.mod lists
 // only what the product is made of.
 module github.com/bulwark-edge/bulwark/internal/devtools
 

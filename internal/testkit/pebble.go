@@ -16,8 +16,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,8 +30,12 @@ type PebbleOptions struct {
 	HTTP     string            // address of the listener that it asks for HTTP-01; only the port counts
 	TLS      string            // the same for TLS-ALPN-01
 	Resolver string            // address of the name server it asks
-	Validity time.Duration     // of certificates, in whole seconds; 0: years
+	Validity time.Duration     // of certificates, in whole seconds; 0: three months
 	Accounts map[string]string // external accounts that are required: keys by their ids
+
+	// Profiles are how long certificates of further profiles are valid, in whole
+	// seconds. Pebble takes any profile for an order that names none.
+	Profiles map[string]time.Duration
 }
 
 // Pebble is a real Pebble, the ACME server of Let's Encrypt for tests. It
@@ -41,6 +47,7 @@ type Pebble struct {
 	t          testing.TB
 	log        *Log
 	management string
+	stop       func()
 }
 
 // StartPebble starts Pebble; the test's end stops it.
@@ -56,9 +63,11 @@ func StartPebble(t testing.TB, o PebbleOptions) *Pebble {
 		"httpPort": portNumber(o.HTTP), "tlsPort": portNumber(o.TLS),
 		"externalAccountBindingRequired": len(o.Accounts) > 0, "externalAccountMACKeys": o.Accounts,
 	}
-	if o.Validity > 0 {
-		settings["certificateValidityPeriod"] = int(o.Validity / time.Second)
+	profiles := map[string]map[string]any{"default": {"description": "default", "validityPeriod": int(o.Validity / time.Second)}}
+	for name, validity := range o.Profiles {
+		profiles[name] = map[string]any{"description": name, "validityPeriod": int(validity / time.Second)}
 	}
+	settings["profiles"] = profiles
 	conf, err := json.Marshal(map[string]any{"pebble": settings})
 	if err != nil {
 		t.Fatal(err)
@@ -67,16 +76,17 @@ func StartPebble(t testing.TB, o PebbleOptions) *Pebble {
 	if err := os.WriteFile(path, conf, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("pebble", "-config", path, "-dnsserver", o.Resolver)
+	cmd := exec.Command(pebbleProgram(t), "-config", path, "-dnsserver", o.Resolver)
 	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=5", "PEBBLE_AUTHZREUSE=0", "PEBBLE_ALTERNATE_ROOTS=1")
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting pebble: %v: install it (Debian: apt install pebble)", err)
+		t.Fatalf("starting pebble: %v", err)
 	}
-	t.Cleanup(func() {
+	p.stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait() // the signal is its exit status
 	})
+	t.Cleanup(p.stop)
 	for until := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		if p.answers() {
 			return p
@@ -85,6 +95,24 @@ func StartPebble(t testing.TB, o PebbleOptions) *Pebble {
 			t.Fatalf("pebble does not answer\n%s", p.log)
 		}
 	}
+}
+
+// pebbleProgram returns the program that internal/devtools names, which is built if
+// that was not done yet. Debian's is too old to know profiles and renewal information.
+func pebbleProgram(t testing.TB) string {
+	t.Helper()
+	_, here, _, ok := runtime.Caller(0)
+	if !ok {
+		t.Fatal("where the sources are is not known")
+	}
+	cmd := exec.Command("go", "-C", filepath.Join(filepath.Dir(filepath.Dir(here)), "devtools"), "tool", "-n", "pebble")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("building pebble: %v\n%s", err, stderr.String())
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func portNumber(addr string) int {
@@ -166,6 +194,34 @@ func (p *Pebble) Status(c *x509.Certificate) string {
 	}
 	return s.Status
 }
+
+// Renew has Pebble say from now on that a certificate is to be renewed within a window
+// (RFC 9773).
+func (p *Pebble) Renew(c *x509.Certificate, start, end time.Time) {
+	p.t.Helper()
+	window := map[string]any{"suggestedWindow": map[string]time.Time{"start": start.UTC(), "end": end.UTC()}}
+	answer, err := json.Marshal(window)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]string{
+		"certificate": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})), "ariResponse": string(answer),
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	res, err := p.Client().Post("https://"+p.management+"/set-renewal-info/", "application/json", bytes.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		p.t.Fatalf("pebble answers %s", res.Status)
+	}
+}
+
+// Stop ends Pebble before the test does.
+func (p *Pebble) Stop() { p.stop() }
 
 // Orders returns how many orders Pebble has taken.
 func (p *Pebble) Orders() int {
