@@ -264,31 +264,6 @@ func TestIntegrationACMEPassedThrough(t *testing.T) {
 	}
 }
 
-// TestIntegrationACMEClientAuth shows that an authority is not asked for a
-// certificate where clients are, and that its handshake gets nobody else in.
-func TestIntegrationACMEClientAuth(t *testing.T) {
-	r := newACMERig(t, testkit.PebbleOptions{})
-	conf := strings.Replace(r.yaml(true, "domains: [web.test]", "challenges: [tls-alpn-01]"), "  acme:\n",
-		fmt.Sprintf("  tls: {policies: [{name: closed, snis: ['*.test'], client_auth: {mode: require, ca_pem: %q}}]}\n  acme:\n", r.pebble.Root), 1)
-	e := testkit.StartEdge(t, conf)
-	for until := time.Now().Add(orderTime); e.Status().ACME.Names["valid"] < 1; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("nothing was issued\n%s", e.Log)
-		}
-	}
-	for _, protocols := range [][]string{nil, {"acme-tls/1"}, {"acme-tls/1", "http/1.1"}} {
-		c, err := tls.Dial("tcp", e.At("https").String(), &tls.Config{ServerName: "web.test", InsecureSkipVerify: true, NextProtos: protocols})
-		if err != nil {
-			continue
-		}
-		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: web.test\r\n\r\n")
-		if n, err := c.Read(make([]byte, 1)); n > 0 {
-			t.Errorf("a client of %q without a certificate was served: %v", protocols, err)
-		}
-		c.Close()
-	}
-}
-
 // TestIntegrationACMEAccounts shows that an external account is told, that a chain
 // is chosen by its issuer, and that an IP address gets a certificate too.
 func TestIntegrationACMEAccounts(t *testing.T) {

@@ -138,7 +138,7 @@ func (t *Terms) renewAt(leaf *x509.Certificate, ordered time.Time) time.Time {
 	if t.Before > 0 {
 		at = leaf.NotAfter.Add(-min(t.Before, life/2))
 	}
-	return latest(at, ordered.Add(t.Backoff))
+	return latest(at, ordered.Add(min(t.Backoff, life/2)))
 }
 
 // renewBy returns when a certificate is renewed at the latest, whatever its

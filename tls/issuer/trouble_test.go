@@ -254,7 +254,8 @@ func TestRenewAt(t *testing.T) {
 		{"in days", 0, Terms{Window: 0.33, Before: 24 * time.Hour}, times{76 * time.Hour, 90 * time.Hour}},
 		{"in too many days", 0, Terms{Window: 0.33, Before: 240 * time.Hour}, times{50 * time.Hour, 90 * time.Hour}},
 		{"one that was old", 90 * time.Hour, Terms{Window: 0.5}, times{95 * time.Hour, 99 * time.Hour}},
-		{"not within the pause", 90 * time.Hour, Terms{Window: 0.9, Backoff: 6 * time.Hour}, times{96 * time.Hour, 99 * time.Hour}},
+		{"a pause that is long", 90 * time.Hour, Terms{Window: 0.9, Backoff: 6 * time.Hour}, times{95 * time.Hour, 99 * time.Hour}},
+		{"after the pause", 80 * time.Hour, Terms{Window: 0.9, Backoff: 6 * time.Hour}, times{86 * time.Hour, 98 * time.Hour}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ordered := born.Add(tt.ordered)

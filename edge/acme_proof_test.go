@@ -1,0 +1,125 @@
+package edge_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mholt/acmez/v3"
+	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/bulwark-edge/bulwark/internal/testkit"
+	"github.com/bulwark-edge/bulwark/internal/testkit/pki"
+	"github.com/bulwark-edge/bulwark/store"
+	"github.com/bulwark-edge/bulwark/store/file"
+)
+
+// TestIntegrationACMEClientAuth shows that an authority is not asked for a
+// certificate where clients are.
+func TestIntegrationACMEClientAuth(t *testing.T) {
+	r := newACMERig(t, testkit.PebbleOptions{})
+	conf := strings.Replace(r.yaml(true, "domains: [web.test]", "challenges: [tls-alpn-01]"), "  acme:\n",
+		fmt.Sprintf("  tls: {policies: [{name: closed, snis: ['*.test'], client_auth: {mode: require, ca_pem: %q}}]}\n  acme:\n", r.pebble.Root), 1)
+	e := testkit.StartEdge(t, conf)
+	for until := time.Now().Add(orderTime); e.Status().ACME.Names["valid"] < 1; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("nothing was issued\n%s", e.Log)
+		}
+	}
+}
+
+// proving returns the storage of an edge that has to prove control over names by
+// tls-alpn-01, as if it had just ordered them.
+func proving(t *testing.T, names ...string) (storage string) {
+	t.Helper()
+	storage = filepath.Join(t.TempDir(), "acme")
+	records, err := file.OpenRecords(storage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		value, err := json.Marshal(acme.Challenge{
+			Type: "tls-alpn-01", Token: "token", KeyAuthorization: "token.thumb", Identifier: acme.Identifier{Type: "dns", Value: name},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := store.Record{Key: "acme/challenges/tls/" + name, Value: value, Expires: time.Now().Add(time.Hour)}
+		if _, err := records.Put(t.Context(), rec, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return storage
+}
+
+// TestACMEProofIsNoWayIn shows that a handshake by which an authority looks for a proof,
+// in which nobody is asked for a certificate, leads to nothing: neither to HTTP nor to a
+// stream, whether the name is shown in clear or encrypted.
+func TestACMEProofIsNoWayIn(t *testing.T) {
+	ca := pki.NewCA(t, "CA")
+	node := fmt.Sprintf(`
+  acme: {storage: %s, terms_accepted: true, domains: [never.test], challenges: [tls-alpn-01], cas: [{directory: "http://127.0.0.1:1/dir"}]}
+  tls:
+    ech: {public_name: front.test}
+    policies: [{name: strict, snis: [mail.test, web.test], client_auth: {mode: require, ca_pem: %q}}]
+services:
+- {name: shop, url: "http://127.0.0.1:1", routes: [{name: shop, paths: [/]}], plugins: [{name: request-termination, config: {status_code: 200, message: served}}]}
+`, proving(t, "mail.test", "web.test"), pki.PEM(ca.Cert))
+	stream := fmt.Sprintf("- {name: mail, host: 127.0.0.1, port: %s, protocol: tcp, routes: [{name: mail, protocols: [tls], snis: [mail.test]}]}\n", portOf(t, startSayer(t, "mail")))
+	const https, both = `{name: https, address: "127.0.0.1:0", serve: https}`, `{name: https, address: "127.0.0.1:0", serve: https}, {name: tls, address: "127.0.0.1:0", serve: tls}`
+	for _, tt := range []struct{ name, listeners, more, listener, server string }{
+		{"HTTP", https, "", "https", "web.test"},
+		{"HTTP beside streams", both, stream, "https", "web.test"},
+		{"a stream", both, stream, "tls", "mail.test"},
+		{"a stream beside HTTP", both, stream, "https", "mail.test"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e, client := hiding(t, "node:\n  listeners: ["+tt.listeners+"]"+node+tt.more, "front.test", "mail.test", "web.test")
+			for _, encrypted := range []bool{false, true} {
+				cfg := client(tt.server)
+				if !encrypted {
+					cfg.EncryptedClientHelloConfigList = nil
+				}
+				cfg.InsecureSkipVerify, cfg.NextProtos = true, []string{acmez.ACMETLS1Protocol}
+				comesNowhere(t, e.At(tt.listener), cfg)
+				cfg.NextProtos = nil
+				c := tls.Client(dialAt(t, e.At(tt.listener)), cfg)
+				if n, err := c.Read(make([]byte, 1)); err == nil {
+					t.Errorf("encrypted: %v: a client without a certificate got %d bytes", encrypted, n)
+				}
+			}
+		})
+	}
+}
+
+// comesNowhere shakes hands as an authority does and sends a request; it must get the
+// proof and nothing else.
+func comesNowhere(t *testing.T, at netip.AddrPort, cfg *tls.Config) {
+	t.Helper()
+	encrypted := cfg.EncryptedClientHelloConfigList != nil
+	c := tls.Client(dialAt(t, at), cfg)
+	defer c.Close()
+	if err := c.Handshake(); err != nil {
+		t.Fatalf("encrypted: %v: there is no proof: %v", encrypted, err)
+	}
+	state := c.ConnectionState()
+	if state.NegotiatedProtocol != acmez.ACMETLS1Protocol || state.ECHAccepted != encrypted {
+		t.Fatalf("encrypted: %v: got the protocol %q, encrypted: %v", encrypted, state.NegotiatedProtocol, state.ECHAccepted)
+	}
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+cfg.ServerName+"\r\n\r\n") // it may be closed by now
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 64)
+	if n, err := c.Read(got); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("encrypted: %v: a client without a certificate was served %q, %v", encrypted, got[:n], err)
+	}
+}
