@@ -29,11 +29,7 @@ func TestIntegrationACMEClientAuth(t *testing.T) {
 	conf := strings.Replace(r.yaml(true, "domains: [web.test]", "challenges: [tls-alpn-01]"), "  acme:\n",
 		fmt.Sprintf("  tls: {policies: [{name: closed, snis: ['*.test'], client_auth: {mode: require, ca_pem: %q}}]}\n  acme:\n", r.pebble.Root), 1)
 	e := testkit.StartEdge(t, conf)
-	for until := time.Now().Add(orderTime); e.Status().ACME.Names["valid"] < 1; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("nothing was issued\n%s", e.Log)
-		}
-	}
+	ordered(t, e, 1)
 }
 
 // proving returns the storage of an edge that has to prove control over names by

@@ -113,6 +113,30 @@ func served(t *testing.T, e *testkit.Edge, roots *x509.CertPool, name string) *x
 	return nil
 }
 
+// ordered waits until as many names have a certificate.
+func ordered(t *testing.T, e *testkit.Edge, names int) {
+	t.Helper()
+	for until := time.Now().Add(orderTime); e.Status().ACME.Names["valid"] < names; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("not all was issued\n%s", e.Log)
+		}
+	}
+}
+
+// servedNext waits until web.test is served with another certificate than before.
+func servedNext(t *testing.T, e *testkit.Edge, r *acmeRig, before *x509.Certificate) *x509.Certificate {
+	t.Helper()
+	roots := r.pebble.Issuers()
+	for until := time.Now().Add(orderTime); ; time.Sleep(20 * time.Millisecond) {
+		if leaf := served(t, e, roots, "web.test"); !leaf.Equal(before) {
+			return leaf
+		}
+		if time.Now().After(until) {
+			t.Fatalf("it was not replaced\n%s", e.Log)
+		}
+	}
+}
+
 // TestIntegrationACME orders three names, each by another challenge, serves them,
 // and serves them again after a restart without another order.
 func TestIntegrationACME(t *testing.T) {
@@ -157,22 +181,11 @@ func TestIntegrationACME(t *testing.T) {
 	}
 }
 
-// TestIntegrationACMERenewal shows that a certificate is renewed before it ends,
-// and that connections go on.
+// TestIntegrationACMERenewal shows that a certificate is renewed before it ends.
 func TestIntegrationACMERenewal(t *testing.T) {
 	r := newACMERig(t, testkit.PebbleOptions{Validity: 20 * time.Second})
 	e := testkit.StartEdge(t, r.yaml(true, "domains: [web.test]", "renewal_window: 90"))
-	roots := r.pebble.Issuers()
-	first := served(t, e, roots, "web.test")
-	for until := time.Now().Add(orderTime); ; time.Sleep(50 * time.Millisecond) {
-		leaf := served(t, e, roots, "web.test")
-		if !leaf.Equal(first) {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatalf("it was not renewed\n%s", e.Log)
-		}
-	}
+	servedNext(t, e, r, served(t, e, r.pebble.Issuers(), "web.test"))
 }
 
 // TestIntegrationACMEFallback shows that another authority is asked when the
@@ -252,11 +265,7 @@ func TestIntegrationACMEPassedThrough(t *testing.T) {
   - {name: other, url: "tcp://127.0.0.1:1", routes: [{name: other, protocols: [tls_passthrough], snis: ["*.test"]}]}
 `
 	e := testkit.StartEdge(t, conf)
-	for until := time.Now().Add(orderTime); e.Status().ACME.Names["valid"] < 1; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("nothing was issued\n%s", e.Log)
-		}
-	}
+	ordered(t, e, 1)
 	c, err := tls.Dial("tcp", e.At("https").String(), &tls.Config{ServerName: "theirs.test", InsecureSkipVerify: true, NextProtos: []string{"acme-tls/1"}})
 	if err == nil {
 		c.Close()
@@ -272,11 +281,7 @@ func TestIntegrationACMEAccounts(t *testing.T) {
 	chain := r.pebble.AlternateIssuer()
 	more := fmt.Sprintf(", eab_kid: kid-1, eab_hmac_key: %s, preferred_chain: %q", key, chain)
 	e := testkit.StartEdge(t, r.yaml(true, "domains: [web.test, 127.0.0.1]", "cas: ["+ca(r.pebble, more)+"]"))
-	for until := time.Now().Add(orderTime); e.Status().ACME.Names["valid"] < 2; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("not all was issued\n%s", e.Log)
-		}
-	}
+	ordered(t, e, 2)
 	_, state := shown(t, e, "web.test")
 	if got := state.PeerCertificates[len(state.PeerCertificates)-1].Issuer.CommonName; got != chain {
 		t.Errorf("the chain ends with the issuer %q, want %q", got, chain)

@@ -579,6 +579,41 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
+// TestRevokeTwice shows that what the authority has revoked by itself is forgotten, and
+// that what was ordered meanwhile is not.
+func TestRevokeTwice(t *testing.T) {
+	ca, records := newFakeCA(t), openRecords(t)
+	terms := termsOf([]string{"shop.test"}, ca)
+	n := startNode(t, records, terms)
+	n.awaits("shop.test", Valid)
+	n.stop()
+	key := certificateKey("shop.test")
+	var renew bool
+	ca.disturb = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/revoke" {
+			return false
+		}
+		if rec, err := records.Get(t.Context(), key); err != nil {
+			t.Error(err)
+		} else if renew {
+			if _, err := replace(t.Context(), records, rec); err != nil {
+				t.Error(err)
+			}
+		}
+		problem(w, http.StatusBadRequest, "alreadyRevoked")
+		return true
+	}
+	o := Options{Product: "bulwark/test", Log: slog.New(slog.DiscardHandler)}
+	for _, renew = range []bool{true, false} {
+		if err := Revoke(t.Context(), records, []Terms{terms}, "shop.test", ReasonSuperseded, o); err != nil {
+			t.Error(err)
+		}
+		if _, err := records.Get(t.Context(), key); errors.Is(err, store.ErrNotFound) == renew {
+			t.Errorf("ordered meanwhile: %v: reading it: %v", renew, err)
+		}
+	}
+}
+
 // demandNode runs an issuer that orders on demand.
 func demandNode(t *testing.T, d Demand, ca *fakeCA) (*node, store.Records, Terms) {
 	t.Helper()

@@ -44,7 +44,12 @@ func Revoke(ctx context.Context, records store.Records, terms []Terms, name stri
 			if err := revoke(ctx, newAuthority(ca, o.Product), terms[i], h, reason); err != nil {
 				return fmt.Errorf("revoking the certificate of %q: %w", name, err)
 			}
-			return remove(ctx, records, certificateKey(name))
+			// One that an edge has ordered meanwhile stays.
+			err := records.Delete(ctx, certificateKey(name), h.version)
+			if errors.Is(err, store.ErrConflict) {
+				return nil
+			}
+			return ignoreMissing(err)
 		}
 	}
 	return fmt.Errorf("revoking the certificate of %q: %w: %s", name, errForeignCA, h.Directory)
@@ -64,7 +69,11 @@ func revoke(ctx context.Context, a *authority, t Terms, h *held, reason int) err
 	if err != nil {
 		return err
 	}
-	return s.client.RevokeCertificate(ctx, acme.Account{}, h.leaf, key, reason)
+	err = s.client.RevokeCertificate(ctx, acme.Account{}, h.leaf, key, reason)
+	if problem, ok := errors.AsType[acme.Problem](err); ok && problem.Type == acme.ProblemTypeAlreadyRevoked {
+		return nil // the authority may have done so by itself
+	}
+	return err
 }
 
 // Stored tells of all certificates in records, whoever ordered them.
