@@ -60,6 +60,7 @@ func TestACMEErrors(t *testing.T) {
 		{"dns-01 without a way", on + "challenges: [dns-01]}", "node.acme.dns: the challenge dns-01 needs a way to set records"},
 		{"two ways", on + "dns: {exec: [/bin/true], rfc2136: {server: a}}}", "node.acme.dns.exec: records are set in one way"},
 		{"a hook by a relative path", on + "dns: {exec: [hook]}}", "expected an absolute path"},
+		{"two places", on + "dns: {exec: [/bin/true], alias: a.test, cname_resolvers: [192.0.2.53]}}", "one of alias and cname_resolvers"},
 		{"half of a key", on + "dns: {rfc2136: {server: a, key_name: k}}}", "both of key_name and key"},
 		{"a key that is none", on + "dns: {rfc2136: {server: a, key_name: k, key: '!'}}}", "it is no base64"},
 		{"a zone for nobody", on + "dns: {rfc2136: {zone: a.test}}}", "node.acme.dns.rfc2136.zone"},

@@ -3,6 +3,8 @@ package issuer
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -799,6 +801,32 @@ func TestHookBounds(t *testing.T) {
 func running(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+func TestKeyTypes(t *testing.T) {
+	for kind, want := range map[KeyType]string{P256: "P-256", P384: "P-384", RSA2048: "RSA 2048", RSA3072: "RSA 3072", RSA4096: "RSA 4096"} {
+		key, err := kind.make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := encodeKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key, err = decodeKey(text); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		switch key := key.Public().(type) {
+		case *ecdsa.PublicKey:
+			got = key.Curve.Params().Name
+		case *rsa.PublicKey:
+			got = fmt.Sprint("RSA ", key.N.BitLen())
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", kind, got, want)
+		}
+	}
 }
 
 func TestServerName(t *testing.T) {
