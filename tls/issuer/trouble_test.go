@@ -220,7 +220,7 @@ func TestRenewalInfoSilence(t *testing.T) {
 func TestMayTell(t *testing.T) {
 	now := time.Now()
 	a := newAuthority(CA{Directory: "https://ca.test/dir"}, "bulwark/test")
-	if !a.mayTell(now) || !a.mayTell(now) {
+	if first, second := a.mayTell(now), a.mayTell(now); !first || !second {
 		t.Error("two may not ask at once")
 	}
 	a.told(true)
@@ -229,11 +229,11 @@ func TestMayTell(t *testing.T) {
 		t.Error("it is asked at once after it did not answer")
 	}
 	later := time.Now().Add(2 * troublePause)
-	if !a.mayTell(later) || a.mayTell(later) {
+	if first, second := a.mayTell(later), a.mayTell(later); !first || second {
 		t.Error("after a while not one may ask, or more than one")
 	}
 	a.told(true)
-	if !a.mayTell(later) || !a.mayTell(later) {
+	if first, second := a.mayTell(later), a.mayTell(later); !first || !second {
 		t.Error("two may not ask after it has answered")
 	}
 }
