@@ -57,6 +57,7 @@ func (c *compiler) buildPolicies() (*policies, error) {
 		p.options.Challenge = c.env.challenge
 	}
 	if t := &node.Tickets; t.Enabled {
+		p.options.TicketBytes = int(c.cfg.Node.Limits.HelloBytes) / 2 // the rest is for what else is in a hello
 		p.options.Tickets = policy.NewTickets(c.env.Keys, t.Secret.Reveal(), t.Rotate.Std())
 	}
 	if e := &node.ECH; e.PublicName != "" {

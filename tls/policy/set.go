@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -27,6 +28,9 @@ type Options struct {
 
 	Protocols bool     // ALPN is spoken, by the policies
 	Tickets   *Tickets // nil: there are none
+	// TicketBytes is the most that a client's certificates may take in a ticket; a
+	// client with more gets none. 0: 8 KiB.
+	TicketBytes int
 	ECH       *ECH     // nil: hellos are not encrypted
 }
 
@@ -44,6 +48,7 @@ type Set struct {
 	challenge      func(*tls.ClientHelloInfo) *tls.Config // nil: there are none
 	protocols      bool
 	tickets        *Tickets
+	ticketBytes    int
 	ech            *ECH
 	byName         *tls.Config // asks by the server name; nil: all names have the same entry
 	requires       bool        // some entry's mode may be Require
@@ -67,6 +72,7 @@ func New(o Options) (*Set, error) {
 	s := &Set{
 		policies: o.Policies, auths: []*ClientAuth{nil}, chosen: -1,
 		getCertificate: o.GetCertificate, challenge: o.Challenge, protocols: o.Protocols, tickets: o.Tickets, ech: o.ECH,
+		ticketBytes: cmp.Or(o.TicketBytes, ticketBytes),
 	}
 	for i, p := range o.Policies {
 		if p.Name == o.Default {
@@ -158,6 +164,9 @@ func (s *Set) build(p *Policy, auth *ClientAuth) *entry {
 	case Require:
 		e.config.ClientAuth = tls.RequireAnyClientCert
 		e.config.VerifyConnection = refuseAll
+	}
+	if auth.mode() != Off && s.tickets != nil {
+		e.config.WrapSession = wrapSmall(e.config, s.ticketBytes)
 	}
 	if auth.mode() != Off && auth.SendCADN {
 		for _, ca := range auth.CAs {

@@ -3,7 +3,9 @@ package policy
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -165,5 +167,59 @@ func TestSetRotates(t *testing.T) {
 	}
 	if !shakeOver(t, s, cfg).must(t).server.DidResume {
 		t.Error("a ticket of now was not")
+	}
+}
+
+// A client with many certificates gets no ticket, so that its next hello is no
+// longer than its first one, and shakes hands anew.
+func TestTicketsOfLargeChains(t *testing.T) {
+	ca := pki.NewCA(t, "CA")
+	names := func(n int) pki.Change {
+		return func(c *x509.Certificate) {
+			for i := range n {
+				c.DNSNames = append(c.DNSNames, fmt.Sprintf("%04d.%s.test", i, strings.Repeat("x", 50)))
+			}
+		}
+	}
+	small, large := ca.Client("small", names(100)).TLS(), ca.Client("large", names(225)).TLS()
+	if size := len(large.Leaf.Raw); size < 13<<10 {
+		t.Fatalf("the large certificate has %d bytes", size)
+	}
+	r := revocation(t)
+	for _, mode := range []Mode{Request, Require} {
+		auth := requiring(t, r, ca, nil)
+		auth.Mode = mode
+		with := func(bytes int) *Set {
+			return newSet(t, func(o *Options) { o.TicketBytes = bytes }, like("strict", func(p *Policy) { p.SNIs, p.ClientAuth = []string{"strict.test"}, auth }))
+		}
+		for _, tt := range []struct {
+			name  string
+			bytes int
+			pair  tls.Certificate
+			want  bool
+		}{
+			{"a small chain", 0, small, true},
+			{"a large chain", 0, large, false},
+			{"a large chain where that is let be", 32 << 10, large, true},
+			{"a small chain where little is let be", 1 << 10, small, false},
+		} {
+			for _, v := range versions {
+				t.Run(fmt.Sprintf("%s, mode %d, %s", tt.name, mode, tls.VersionName(v)), func(t *testing.T) {
+					s := with(tt.bytes)
+					kept := new(oneSession)
+					cfg := &tls.Config{ServerName: "strict.test", MaxVersion: v, Certificates: []tls.Certificate{tt.pair}, ClientSessionCache: kept}
+					shakeOver(t, s, cfg).must(t)
+					if kept.state != nil {
+						ticket, _, err := kept.state.ResumptionState()
+						if small := len(ticket) < 512; err != nil || small == tt.want {
+							t.Errorf("a ticket of %d bytes, %v", len(ticket), err)
+						}
+					}
+					if got := shakeOver(t, s, cfg).must(t).server.DidResume; got != tt.want {
+						t.Errorf("resumed: %v, want %v", got, tt.want)
+					}
+				})
+			}
+		}
 	}
 }
