@@ -42,6 +42,8 @@ type Env struct {
 	Keys        *policy.Keys
 	Peers       *peer.Revocation
 	Stapler     *certs.Stapler
+
+	standing *standing // nil: nothing that lasts is looked after
 }
 
 // Compile makes a snapshot of a valid configuration, aside of what serves. What
@@ -266,6 +268,9 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 		ErrorType:    node.ErrorType,
 		Shared:       c.env.Shared,
 	}
+	if c.env.standing != nil {
+		pipeline.Standing = c.env.standing
+	}
 	if c.snap.accessLog != nil {
 		pipeline.AccessLog = c.snap.accessLog.LineLog
 	}
@@ -310,8 +315,11 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	for i := range node.Listeners {
 		c.snap.specs = append(c.snap.specs, listenerSpec(&node.Listeners[i], &node.Limits))
 	}
-	c.snap.orphan, err = build(&config.Listener{Name: "closed", Serve: config.ServeHTTP})
-	return err
+	if c.snap.orphan, err = build(&config.Listener{Name: "closed", Serve: config.ServeHTTP}); err != nil {
+		return err
+	}
+	c.snap.orphan.Orphan = true
+	return nil
 }
 
 func prefixes(list []schema.Prefix) []netip.Prefix {

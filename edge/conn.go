@@ -34,9 +34,13 @@ func (e *Edge) ServePackets(ctx context.Context, p *l4.Packets) {
 func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
 	var st routedStream
 	e.serveConn(ctx, c, &st)
-	if st.route != nil {
-		e.streams.ServeConn(c, st.pipeline, st.route, st.protocol)
+	if st.route == nil {
+		return
 	}
+	if c.TLS != nil && c.TLS.Identity() != nil {
+		defer e.standing.watchStream(c)()
+	}
+	e.streams.ServeConn(c, st.pipeline, st.route, st.protocol)
 }
 
 // routedStream is a stream that is to be served by its pipeline, which gives the

@@ -47,7 +47,9 @@ type Edge struct {
 	stop      context.CancelFunc
 	work      sync.WaitGroup // the janitor, and what looks after certificates and revocation
 	names     *names
-	swapped   [2]chan struct{} // each holds one when another snapshot serves than was looked at: for warnings, for stapling
+	standing  *standing
+	swapped   [3]chan struct{} // each holds one when another snapshot serves than was looked at: for warnings, for stapling, for standing
+	applied   atomic.Uint64    // how many snapshots have served
 
 	reloading sync.Mutex // one Reload at a time; taken before mu
 
@@ -69,7 +71,7 @@ func New(o Options) (*Edge, error) {
 	e := &Edge{
 		level:   o.Level,
 		version: o.Version,
-		swapped: [...]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)},
+		swapped: [...]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)},
 		env: Env{
 			Kinds:       o.Kinds,
 			Product:     "bulwark/" + o.Version,
@@ -85,6 +87,8 @@ func New(o Options) (*Edge, error) {
 		},
 	}
 	m.Register(e.env.Peers) // as long as the process runs, so that no counter falls
+	e.standing = newStanding(e)
+	e.env.standing = e.standing
 	if e.streams, err = stream.NewServer(e.env.Bans, m, o.Log); err != nil {
 		return nil, err
 	}
@@ -106,6 +110,7 @@ func New(o Options) (*Edge, error) {
 	e.work.Go(func() { e.watchExpiry(ctx, e.swapped[0]) })
 	e.work.Go(func() { e.env.Stapler.Run(ctx, e.swapped[1], e.stapled) })
 	e.work.Go(func() { e.env.Peers.Run(ctx) })
+	e.work.Go(func() { e.standing.run(ctx, e.swapped[2]) })
 	return e, nil
 }
 
@@ -156,6 +161,7 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 	s.tellPlugins()
 	e.order(ctx, s)
 	old := e.current.Swap(s)
+	e.applied.Add(1)
 	change.Commit(node.Drain.Std())
 	e.env.Upstreams.SetLimits(poolLimits(&node.Limits))
 	e.health.Use(s.checks)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 
 	"github.com/bulwark-edge/bulwark/config"
@@ -39,6 +40,9 @@ type Snapshot struct {
 	records   *records         // nil: none are
 	groups    []group          // the upstreams, by name
 	checks    []health.Spec    // of those that are probed
+
+	byID     sync.Once
+	routesBy map[config.ID]*l7.Route // routes, when first asked for
 }
 
 // lease counts who uses a snapshot, and has what is closed when nobody does any
@@ -80,6 +84,17 @@ func (s *Snapshot) site(listener string) *site {
 		return t
 	}
 	return s.orphan
+}
+
+// routeOf returns a route by its entity, nil if it is not routed to.
+func (s *Snapshot) routeOf(id config.ID) *l7.Route {
+	s.byID.Do(func() {
+		s.routesBy = make(map[config.ID]*l7.Route, len(s.routes))
+		for _, r := range s.routes {
+			s.routesBy[r.Entity.ID] = r
+		}
+	})
+	return s.routesBy[id]
 }
 
 func (l *lease) release() {

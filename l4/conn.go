@@ -43,6 +43,7 @@ type Conn struct {
 
 	mu  sync.Mutex
 	cut bool   // Cut was called
+	why Reason // of that; ReasonNone: the drain
 	end func() // what Cut calls; nil: it closes the socket
 }
 
@@ -184,6 +185,26 @@ func (c *Conn) Cut() {
 	case s != nil:
 		_ = s.Close()
 	}
+}
+
+// CutFor is Cut for a reason of its own.
+func (c *Conn) CutFor(why Reason) {
+	c.mu.Lock()
+	if !c.cut {
+		c.why = why
+	}
+	c.mu.Unlock()
+	c.Cut()
+}
+
+// CutReason returns why the connection is ended from outside.
+func (c *Conn) CutReason() Reason {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.why != ReasonNone {
+		return c.why
+	}
+	return ReasonDraining
 }
 
 // OnCut sets what Cut does in place of closing the socket, which is called at

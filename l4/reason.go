@@ -17,6 +17,7 @@ const (
 	ReasonIdle         // no byte came in either direction for the idle timeout
 	ReasonOversize     // a datagram larger than can be passed on
 	ReasonProxyHeader  // a PROXY header that is missing or malformed
+	ReasonCertificate  // its certificate, by which the stream went on, counts no longer
 
 	// The upstream's doing.
 	ReasonNoEndpoint      // nothing to send to
@@ -44,6 +45,7 @@ var reasonNames = [reasonCount]string{
 	ReasonIdle:            "idle",
 	ReasonOversize:        "oversize",
 	ReasonProxyHeader:     "proxy_header",
+	ReasonCertificate:     "client_certificate",
 	ReasonNoEndpoint:      "no_endpoint",
 	ReasonNameResolution:  "name_resolution",
 	ReasonUpstreamConnect: "upstream_connect",

@@ -1,7 +1,6 @@
 package l7
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/bulwark-edge/bulwark/l4"
@@ -18,6 +17,13 @@ var errMisdirected = &Error{Status: http.StatusMisdirectedRequest, Message: "Mis
 // exchange.
 func (p *Pipeline) admit(x *Exchange, host string) error {
 	t := x.Conn.TLS
+	if p.Orphan {
+		if !t.Asked {
+			return nil
+		}
+		x.Req.Close = true
+		return errMisdirected
+	}
 	c := t.Client
 	if c == nil { // nothing was asked of anybody when it shook hands
 		c = &policy.Client{ServerName: t.ServerName}
@@ -30,7 +36,7 @@ func (p *Pipeline) admit(x *Exchange, host string) error {
 		x.Req.Close = true
 	}
 	if err != nil {
-		t.SetClientVerify(l4.VerifyFailed + verifyReason(err))
+		t.SetClientVerify(l4.VerifyFailed + peer.Code(err, NotAllowed))
 	}
 	if admission == policy.AdmittedLast {
 		return nil
@@ -38,10 +44,6 @@ func (p *Pipeline) admit(x *Exchange, host string) error {
 	return errMisdirected
 }
 
-// verifyReason returns the short text for what is wrong with a certificate.
-func verifyReason(err error) string {
-	if e, ok := errors.AsType[*peer.Error](err); ok {
-		return e.Why()
-	}
-	return "not_allowed"
-}
+// NotAllowed is the text for a certificate that is good, but not that of somebody
+// who is let in.
+const NotAllowed = "not_allowed"

@@ -49,6 +49,7 @@ type Exchange struct {
 	clientIP  string     // client's text
 	slots     []slot
 	logValues []Field
+	certified []Certified
 	line      []byte     // what LogLine returns, once it is made
 	lineBlock *buf.Block // where it is made; nil: no log wanted it
 	held      heldBody   // the request's body, if any of it was read ahead
@@ -110,6 +111,7 @@ func (x *Exchange) Release() {
 	x.Upstream.header.Reset()
 	clear(x.slots)
 	clear(x.logValues)
+	clear(x.certified)
 	clear(x.Tries)
 	x.Match.Reset()
 	*x = Exchange{
@@ -120,6 +122,7 @@ func (x *Exchange) Release() {
 		Tries:     x.Tries[:0],
 		slots:     x.slots[:0],
 		logValues: x.logValues[:0],
+		certified: x.certified[:0],
 	}
 	exchanges.Put(x)
 }

@@ -68,6 +68,14 @@ type Pipeline struct {
 	// ask. It is nil if all hosts have the same policy and nothing is asked.
 	Policies *policy.Set
 
+	// Orphan tells that the listener has gone, so that nobody knows any more what is
+	// asked of its clients: who was asked for a certificate is served no more.
+	Orphan bool
+
+	// Standing ends exchanges that last when their client's certificate counts no
+	// longer; nil: nobody does.
+	Standing Standing
+
 	BodyBuffers int64  // bound of all content that is buffered for plugins, in bytes; 0: none
 	ErrorType   string // media type of errors for requests that tell none
 
@@ -211,7 +219,7 @@ func (p *Pipeline) route(x *Exchange) (done bool, err error) {
 	}
 	host, port := splitAuthority(x.Req.Authority)
 	x.Host = host
-	if p.Policies != nil && x.Conn.TLS != nil {
+	if (p.Policies != nil || p.Orphan) && x.Conn.TLS != nil {
 		if err := p.admit(x, host); err != nil {
 			return false, err
 		}

@@ -26,6 +26,7 @@ const (
 	ReasonPlugin         // a plugin answered
 	ReasonConnectRefused // method CONNECT (405)
 	ReasonMisdirected    // the connection's handshake was not one for the host (421)
+	ReasonCertificate    // its certificate, by which the exchange went on, counts no longer
 
 	// The upstream's doing.
 	ReasonNoEndpoint       // nothing to send to (503)
@@ -63,6 +64,7 @@ var reasonNames = [reasonCount]string{
 	ReasonPlugin:           "plugin",
 	ReasonConnectRefused:   "connect_refused",
 	ReasonMisdirected:      "misdirected",
+	ReasonCertificate:      "client_certificate",
 	ReasonNoEndpoint:       "no_endpoint",
 	ReasonNameResolution:   "name_resolution",
 	ReasonUpstreamConnect:  "upstream_connect",

@@ -42,6 +42,7 @@ func (st *stream) serveConn(c *l4.Conn) {
 	ctx, cancel := context.WithCancel(st.server.waiting)
 	defer cancel()
 	c.OnCut(cancel)
+	st.cutReason = c.CutReason
 	st.guarded(func() { st.serve(ctx, c) })
 }
 
@@ -51,7 +52,7 @@ func (s *Server) handOver(c *l4.Conn, p *Pipeline, r *l4.Route, protocol config.
 	if err != nil {
 		st, reason := s.begin(&c.Info, p, r, protocol, c), l4.ReasonInternal
 		if c.Draining() {
-			reason = l4.ReasonDraining // which has closed it
+			reason = c.CutReason() // which has closed it
 		}
 		st.fail(reason)
 		return
@@ -87,13 +88,13 @@ func (st *stream) serve(ctx context.Context, c *l4.Conn) {
 // connection, or another try may be made, or none.
 func (st *stream) connect(ctx context.Context) (conn *upstream.Conn, again bool, reason l4.Reason) {
 	if ctx.Err() != nil {
-		return nil, false, l4.ReasonDraining
+		return nil, false, st.cutReason()
 	}
 	if known := st.service.Balancer.Pending(); known != nil {
 		select {
 		case <-known:
 		case <-ctx.Done():
-			return nil, false, l4.ReasonDraining
+			return nil, false, st.cutReason()
 		}
 	}
 	if reason := st.pick(); reason != l4.ReasonNone {
@@ -102,8 +103,9 @@ func (st *stream) connect(ctx context.Context) (conn *upstream.Conn, again bool,
 	conn, err := st.dialNow(ctx)
 	switch {
 	case err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled)): // a drain, which says nothing of the endpoint
-		st.missed(l4.ReasonDraining, true)
-		return nil, false, l4.ReasonDraining
+		reason := st.cutReason()
+		st.missed(reason, true)
+		return nil, false, reason
 	case err != nil:
 		return nil, st.missed(connectReason(err), isOurs(err)), l4.ReasonNone
 	}

@@ -28,6 +28,8 @@ type stream struct {
 	asked    int // tries so far, without those that found their endpoint at its bound
 	over     bool
 
+	cutReason func() l4.Reason // of one that a goroutine serves: why it is ended from outside
+
 	// Of a stream on a loop.
 	loop *relay.Loop
 	fd   int         // the client's; -1: it is the link's, or closed
@@ -241,6 +243,9 @@ func (st *stream) relayed(r relay.Result) {
 		st.Reason = l4.ReasonIdle
 	case relay.EndAborted:
 		st.Reason = l4.ReasonDraining
+		if st.cutReason != nil {
+			st.Reason = st.cutReason()
+		}
 	default:
 		st.Reason = l4.ReasonInternal
 	}

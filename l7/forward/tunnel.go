@@ -44,7 +44,13 @@ func (l *leg) tunnel(a *answer) *l7.Error {
 	l.conn.Socket().SetWriteTimeout(0) // the tunnel has deadlines of its own
 	t := &tunnel{idle: l.service.ReadTimeout, client: client, upstream: l.conn, panics: &l.client.Metrics.Panics}
 	t.lastActive.Store(sock.Now())
+	unwatch := x.Watch(t.cut)
+	defer unwatch() // again, if it panics
 	x.Sent += t.run()
+	unwatch()
+	if t.why != nil {
+		return &l7.Error{Status: http.StatusUnauthorized, Reason: l7.ReasonCertificate, Side: l7.SideClient, Err: t.why}
+	}
 	return nil
 }
 
@@ -58,6 +64,7 @@ type tunnel struct {
 
 	mu    sync.Mutex // of all deadlines
 	ended bool       // both sides are to end
+	why   error      // of that; nil: they have ended by themselves
 }
 
 // run relays until both directions have ended and returns the bytes the client
@@ -139,9 +146,19 @@ func (t *tunnel) arm(set func(time.Time) error) bool {
 
 // end lets reads and writes on both sides fail from now on.
 func (t *tunnel) end() {
+	t.endFor(nil)
+}
+
+// cut is end from outside.
+func (t *tunnel) cut(why error) { t.endFor(why) }
+
+func (t *tunnel) endFor(why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ended = true
+	if t.ended {
+		return
+	}
+	t.ended, t.why = true, why
 	past := time.Unix(1, 0)
 	for _, e := range []l7.Tunnel{t.client, t.upstream} {
 		_ = e.SetReadDeadline(past)

@@ -1,6 +1,8 @@
 package headercertauth
 
 import (
+	"context"
+
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
@@ -8,12 +10,17 @@ import (
 	"github.com/bulwark-edge/bulwark/plugins/internal/auth"
 )
 
-var _ l7.RequestHook = (*Plugin)(nil)
+var (
+	_ l7.RequestHook = (*Plugin)(nil)
+	_ l7.Certifier   = (*Plugin)(nil)
+)
+
+const name = "header-cert-auth"
 
 // Kind returns the kind.
 func Kind() plugins.Kind {
 	return plugins.Define(plugins.Spec[Config]{
-		Name: "header-cert-auth", Scopes: plugins.NotConsumer, Speaks: plugins.HTTP, New: New,
+		Name: name, Scopes: plugins.NotConsumer, Speaks: plugins.HTTP, New: New,
 	})
 }
 
@@ -29,6 +36,7 @@ type Plugin struct {
 // New makes what verifies.
 func New(cfg Config, env plugins.Env) (any, error) {
 	certificates, err := auth.NewCertificates(auth.CertificateSettings{
+		Kind:                name,
 		CACertificates:      cfg.CACertificates,
 		ConsumerBy:          cfg.ConsumerBy,
 		SkipConsumerLookup:  cfg.SkipConsumerLookup,
@@ -112,4 +120,9 @@ func (p *Plugin) value(x *l7.Exchange) (value string, several bool) {
 		value, found = f.Value, true
 	}
 	return value, false
+}
+
+// Recertify says whether a client that was recognised would be so today.
+func (p *Plugin) Recertify(ctx context.Context, cfg *config.Config, c *l7.Certified, wait bool) (l7.Recertified, error) {
+	return p.certificates.Recertify(ctx, cfg, c, wait)
 }

@@ -1,6 +1,8 @@
 package mtlsauth
 
 import (
+	"context"
+
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/plugins"
@@ -10,13 +12,16 @@ import (
 
 var (
 	_ l7.RequestHook = (*Plugin)(nil)
+	_ l7.Certifier   = (*Plugin)(nil)
 	_ plugins.Asker  = (*Plugin)(nil)
 )
+
+const name = "mtls-auth"
 
 // Kind returns the kind.
 func Kind() plugins.Kind {
 	return plugins.Define(plugins.Spec[Config]{
-		Name: "mtls-auth", Scopes: plugins.NotConsumer, Speaks: plugins.HTTP, New: New,
+		Name: name, Scopes: plugins.NotConsumer, Speaks: plugins.HTTP, New: New,
 	})
 }
 
@@ -28,6 +33,7 @@ type Plugin struct {
 // New makes what verifies.
 func New(cfg Config, env plugins.Env) (any, error) {
 	certificates, err := auth.NewCertificates(auth.CertificateSettings{
+		Kind:                name,
 		CACertificates:      cfg.CACertificates,
 		ConsumerBy:          cfg.ConsumerBy,
 		SkipConsumerLookup:  cfg.SkipConsumerLookup,
@@ -76,4 +82,9 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 		return c.Failed(x)
 	}
 	return c.Recognise(x, v)
+}
+
+// Recertify says whether a client that was recognised would be so today.
+func (p *Plugin) Recertify(ctx context.Context, cfg *config.Config, c *l7.Certified, wait bool) (l7.Recertified, error) {
+	return p.certificates.Recertify(ctx, cfg, c, wait)
 }

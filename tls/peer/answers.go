@@ -111,7 +111,7 @@ func (r *Revocation) fetchAnswer(ctx context.Context, key answerKey, cert, issue
 	}
 	r.answers.put(key, next, 1)
 	if before != nil && before.state != revoked && next.state == revoked {
-		r.generation.Add(1)
+		r.change()
 	}
 }
 

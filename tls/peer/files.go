@@ -71,7 +71,7 @@ func (r *Revocation) source(c CRL, listed []*x509.Certificate) (*crlSource, erro
 		s.addIssuers(listed)
 		changed, err := s.load()
 		if changed {
-			r.generation.Add(1)
+			r.change()
 		}
 		if err == nil {
 			err = signedByListed(*s.lists.Load(), listed)
@@ -179,7 +179,7 @@ func (r *Revocation) refreshFiles() {
 		s.failed = err != nil
 		s.mu.Unlock()
 		if changed {
-			r.generation.Add(1)
+			r.change()
 			r.log.Info("read a file of revocation lists again", "file", s.file)
 		}
 		if err != nil {

@@ -153,7 +153,7 @@ func (r *Revocation) fetchCRL(key crlKey, have *fetchedCRL, timeout time.Duratio
 		}
 		r.crls.put(key, &next, weight)
 		if next.list != have.list {
-			r.generation.Add(1)
+			r.change()
 		}
 	})
 }

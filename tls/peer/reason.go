@@ -2,6 +2,7 @@ package peer
 
 import (
 	"crypto/x509"
+	"errors"
 	"strconv"
 )
 
@@ -85,6 +86,15 @@ func (e *Error) Why() string {
 
 // Unwrap returns what is behind e.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Code returns the short text for why a client was refused, or otherwise if err
+// is none that tells it.
+func Code(err error, otherwise string) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Reason.String()
+	}
+	return otherwise
+}
 
 // maxToldName bounds the name of a certificate in an error.
 const maxToldName = 200

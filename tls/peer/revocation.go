@@ -41,6 +41,7 @@ type Revocation struct {
 	crls       *lru[crlKey, *fetchedCRL]
 	answers    *lru[answerKey, *knownAnswer]
 	generation atomic.Uint64
+	changed    chan struct{} // holds one when generation has changed since it was taken
 	counts     counts
 
 	// Questions to servers run in goroutines that end with life; work waits
@@ -69,6 +70,7 @@ func NewRevocation(s Settings) *Revocation {
 		crls:    newLRU[crlKey, *fetchedCRL](maxKnownCRLs, maxKnownCRLBytes),
 		answers: newLRU[answerKey, *knownAnswer](maxKnownAnswers, maxKnownAnswers),
 		flights: make(map[any]*flight),
+		changed: make(chan struct{}, 1),
 		files:   make(map[string]weak.Pointer[crlSource]),
 	}
 	r.fetch = newFetcher(func() time.Time { return r.now() })
@@ -78,6 +80,22 @@ func NewRevocation(s Settings) *Revocation {
 		r.log = slog.New(slog.DiscardHandler)
 	}
 	return r
+}
+
+// Generation counts the changes of lists, and of answers that were good and are so
+// no longer.
+func (r *Revocation) Generation() uint64 { return r.generation.Load() }
+
+// Changed tells, to one receiver, that Generation has changed since it was told
+// last.
+func (r *Revocation) Changed() <-chan struct{} { return r.changed }
+
+func (r *Revocation) change() {
+	r.generation.Add(1)
+	select {
+	case r.changed <- struct{}{}:
+	default: // it has not been taken yet
+	}
 }
 
 // SetAllow lets servers be asked at addresses of this machine and its link. All

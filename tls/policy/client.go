@@ -106,9 +106,23 @@ var ErrNotAllowed = errors.New("the certificate is not of a client that is let i
 
 // judge verifies a chain and takes down what it was found to be.
 func (c *Client) judge(ctx context.Context, e *entry, chain []*x509.Certificate) error {
-	v := e.auth.Verifier
-	generation := v.Generation() // before the verdict, so that a change meanwhile is seen
-	id, err := v.Verify(ctx, chain)
+	generation := e.auth.Verifier.Generation() // before the verdict, so that a change meanwhile is seen
+	id, err := e.auth.Verifier.Verify(ctx, chain)
+	return c.take(e, generation, id, err)
+}
+
+// judgeKnown is judge by what is known already. It reports false, and has taken
+// nothing down, if a server would have to be asked.
+func (c *Client) judgeKnown(e *entry, chain []*x509.Certificate) (known bool, err error) {
+	generation := e.auth.Verifier.Generation()
+	id, known, err := e.auth.Verifier.Known(chain)
+	if !known {
+		return false, nil
+	}
+	return true, c.take(e, generation, id, err)
+}
+
+func (c *Client) take(e *entry, generation uint64, id *peer.Identity, err error) error {
 	if err == nil && e.auth.Rules != nil && !e.auth.Rules.Allows(id) {
 		err = ErrNotAllowed
 	}
@@ -146,15 +160,9 @@ const judgeTime = 10 * time.Second
 // port, from a client whose handshake an earlier Set may have served. The error
 // is why a certificate was refused that was good before.
 func (s *Set) Admit(c *Client, host string) (Admission, error) {
-	e := s.choose(c.ServerName)
-	if host = strings.TrimSuffix(host, "."); host != c.ServerName {
-		if h := s.choose(host); h.key != e.key || h.policy != e.policy {
-			return Misdirected, nil
-		}
-	}
-	same := c.Key == e.key && c.Policy == e.policy
-	if !same && c.Key != e.key && e.auth.mode() != Off && len(c.Chain) == 0 {
-		return Ended, nil // it is asked on its next connection
+	e, admission := s.admit(c, host)
+	if admission != Admitted && admission != AdmittedLast {
+		return admission, nil
 	}
 	if e.auth.mode() == Require && !c.holds(e) {
 		ctx, cancel := context.WithTimeout(context.Background(), judgeTime)
@@ -163,8 +171,61 @@ func (s *Set) Admit(c *Client, host string) (Admission, error) {
 			return Ended, err
 		}
 	}
-	if !same {
-		return AdmittedLast, nil
+	return admission, nil
+}
+
+// admit is Admit but for what the client's certificate is found to be, which the
+// entry says how to find out.
+func (s *Set) admit(c *Client, host string) (*entry, Admission) {
+	e := s.choose(c.ServerName)
+	if host = strings.TrimSuffix(host, "."); host != c.ServerName {
+		if h := s.choose(host); h.key != e.key || h.policy != e.policy {
+			return nil, Misdirected
+		}
 	}
-	return Admitted, nil
+	switch {
+	case c.Key == e.key && c.Policy == e.policy:
+		return e, Admitted
+	case c.Key != e.key && e.auth.mode() != Off && len(c.Chain) == 0:
+		return nil, Ended // it is asked on its next connection
+	}
+	return e, AdmittedLast
+}
+
+// ErrAskedElse is why what goes on for a host is to end though no certificate was
+// refused: its clients are asked something else today than this one was.
+var ErrAskedElse = errors.New("the client was asked something else than it would be today")
+
+// Standing is what has become of a verdict on which something goes on.
+type Standing struct {
+	Known bool      // false: servers would have to be asked, and nothing else is told
+	Until time.Time // when it is to be looked at again at the latest; zero: when anything changes
+}
+
+// Stands says what has become of what Admit once let in for a host, or a handshake
+// for its own server name, and what goes on since. The error is why it is to end.
+// With wait servers may be asked for as long as the policy says, or ctx; an error
+// after the end of ctx says nothing.
+func (s *Set) Stands(ctx context.Context, c *Client, host string, wait bool) (Standing, error) {
+	e, admission := s.admit(c, host)
+	if admission != Admitted && admission != AdmittedLast {
+		return Standing{Known: true}, ErrAskedElse
+	}
+	if e.auth.mode() != Require {
+		return Standing{Known: true}, nil
+	}
+	if !c.holds(e) {
+		known, err := c.judgeKnown(e, c.Chain)
+		if !known && wait {
+			known, err = true, c.judge(ctx, e, c.Chain)
+		}
+		if err != nil || !known {
+			return Standing{Known: known}, err
+		}
+	}
+	v := c.verdict.Load()
+	if v == nil { // a request on the same connection was refused meanwhile
+		return Standing{}, nil
+	}
+	return Standing{Known: true, Until: v.id.Until}, nil
 }

@@ -34,6 +34,8 @@ type CertificateSettings struct {
 	SendCADN            bool
 	AllowPartialChain   bool
 
+	Kind string // the plugin's name
+
 	// Credential finds the credential of a name, and whose it is.
 	Credential func(cfg *config.Config, subject string, ca config.ID) (credential, consumer config.ID, ok bool)
 }
@@ -104,6 +106,7 @@ type Verdict struct {
 	Verify string
 
 	identity   *peer.Identity
+	chain      []*x509.Certificate
 	subjects   []string    // by which a consumer is looked for, in that order
 	issuers    []config.ID // listed authorities of the path, the nearest first
 	groups     []string
@@ -139,10 +142,10 @@ func (c *Certificates) Holds(v *Verdict) bool {
 // certificate.
 func (c *Certificates) Judge(chain []*x509.Certificate) *Verdict {
 	now := time.Now()
-	v := &Verdict{generation: c.verifier.Generation(), until: now.Add(c.settings.CacheTTL)}
+	v := &Verdict{chain: chain, generation: c.verifier.Generation(), until: now.Add(c.settings.CacheTTL)}
 	var err error
 	if v.identity, err = c.verifier.Verify(context.Background(), chain); err != nil {
-		v.Verify = l4.VerifyFailed + why(err)
+		v.Verify = l4.VerifyFailed + peer.Code(err, "not verified")
 		if short := now.Add(refusalTime); short.Before(v.until) {
 			v.until = short
 		}
@@ -152,12 +155,7 @@ func (c *Certificates) Judge(chain []*x509.Certificate) *Verdict {
 	if v.identity.Until.Before(v.until) {
 		v.until = v.identity.Until
 	}
-	v.subjects = subjects(&v.identity.Names)
-	for _, cert := range v.identity.Chain[1:] {
-		if id, ok := c.authorities[string(cert.Raw)]; ok {
-			v.issuers = append(v.issuers, id)
-		}
-	}
+	c.name(v)
 	if !c.settings.SkipConsumerLookup {
 		return v
 	}
@@ -172,11 +170,14 @@ func (c *Certificates) Judge(chain []*x509.Certificate) *Verdict {
 	return v
 }
 
-func why(err error) string {
-	if e, ok := errors.AsType[*peer.Error](err); ok {
-		return e.Why()
+// name fills in what a consumer is looked for by.
+func (c *Certificates) name(v *Verdict) {
+	v.subjects = subjects(&v.identity.Names)
+	for _, cert := range v.identity.Chain[1:] {
+		if id, ok := c.authorities[string(cert.Raw)]; ok {
+			v.issuers = append(v.issuers, id)
+		}
 	}
-	return "not verified"
 }
 
 // Recognise lets the exchange go on as the one whose certificate was accepted, or
@@ -201,6 +202,7 @@ func (c *Certificates) Recognise(x *l7.Exchange, v *Verdict) l7.Verdict {
 		if len(v.groups) > 0 {
 			set(h, authenticatedGroups, v.groups[0])
 		}
+		x.AddCertified(l7.Certified{Kind: c.settings.Kind, Chain: v.chain})
 		return l7.Next
 	}
 	consumer, credential := c.find(x.Config(), v)
@@ -218,7 +220,52 @@ func (c *Certificates) Recognise(x *l7.Exchange, v *Verdict) l7.Verdict {
 		return c.Failed(x)
 	}
 	Authenticate(x, consumer, credential)
+	x.AddCertified(l7.Certified{Kind: c.settings.Kind, Chain: v.chain, Consumer: consumer.ID})
 	return l7.Next
+}
+
+// errNobodys is why a certificate lets nobody in that is good.
+var errNobodys = errors.New("the certificate is nobody's any more")
+
+// Recertify says whether what Recognise let in would be let in as the same one
+// today; see l7.Certifier.
+func (c *Certificates) Recertify(ctx context.Context, cfg *config.Config, claim *l7.Certified, wait bool) (l7.Recertified, error) {
+	id, known, err := c.verifier.Known(claim.Chain)
+	if !known && wait {
+		known = true
+		id, err = c.verifier.Verify(ctx, claim.Chain)
+	}
+	if !known {
+		return l7.Recertified{}, nil
+	}
+	r := l7.Recertified{Known: true}
+	if err == nil {
+		r.Until = id.Until
+		r.Same = c.same(cfg, id, claim.Consumer)
+		if r.Same {
+			return r, nil
+		}
+		err = errNobodys
+	}
+	if c.anonymous != "" {
+		err = nil // another plugin may have recognised the client
+	}
+	return r, err
+}
+
+// same reports whether a certificate is the consumer's, the zero value being
+// nobody in particular.
+func (c *Certificates) same(cfg *config.Config, id *peer.Identity, consumer config.ID) bool {
+	if c.settings.SkipConsumerLookup {
+		return consumer.IsZero()
+	}
+	v := &Verdict{identity: id}
+	c.name(v)
+	is, _ := c.find(cfg, v)
+	if is == nil && c.settings.DefaultConsumer != "" {
+		is, _ = Consumer(cfg, c.settings.DefaultConsumer)
+	}
+	return is != nil && is.ID == consumer
 }
 
 // find returns whose certificate it is and what says so: a credential for the

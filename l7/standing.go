@@ -1,0 +1,62 @@
+package l7
+
+import (
+	"context"
+	"crypto/x509"
+	"slices"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/config"
+)
+
+// Certified is the word of a plugin that has recognised a client by its
+// certificate. It is immutable.
+type Certified struct {
+	Kind     string              // the plugin's name
+	Chain    []*x509.Certificate // leaf first, not empty
+	Consumer config.ID           // who the client is; the zero value: whoever has the certificate
+}
+
+// Certifier is a plugin that recognises clients by their certificates, and says so
+// by AddCertified.
+type Certifier interface {
+	// Recertify says what has become of the word of a plugin of the same kind, under
+	// another configuration perhaps. The error is why the client would not be let in.
+	// With wait servers may be asked for as long as the plugin's configuration says,
+	// or ctx; an error after the end of ctx says nothing. Any goroutine may call it.
+	Recertify(ctx context.Context, cfg *config.Config, c *Certified, wait bool) (Recertified, error)
+}
+
+// Recertified is what a Certifier says.
+type Recertified struct {
+	Known bool      // false: servers would have to be asked, and nothing else is told
+	Same  bool      // the client would be let in as the one it was; else another plugin may do so
+	Until time.Time // when it is to be asked again at the latest
+}
+
+// AddCertified notes that a plugin has recognised the client by its certificate.
+func (x *Exchange) AddCertified(c Certified) { x.certified = append(x.certified, c) }
+
+// Standing looks after what goes on for long by a client's certificate.
+type Standing interface {
+	// Watch is told of an exchange that may last. When its client would not be let in
+	// any more, end is called, once at most and by any goroutine, with why; it must
+	// not wait. It is not called any more when unwatch has returned. The exchange is
+	// not kept.
+	Watch(x *Exchange, end func(why error)) (unwatch func())
+}
+
+// Watch lets the exchange be ended by end when its client's certificate counts no
+// longer. unwatch is called before the exchange ends. An exchange that stands on no
+// certificate costs nothing.
+func (x *Exchange) Watch(end func(why error)) (unwatch func()) {
+	s := x.pipeline.Standing
+	if s == nil || x.Conn.TLS == nil || len(x.certified) == 0 && x.Conn.TLS.Identity() == nil {
+		return func() {}
+	}
+	return s.Watch(x, end)
+}
+
+// Certified returns what plugins have said of the client's certificate. The caller
+// may keep it.
+func (x *Exchange) Certified() []Certified { return slices.Clone(x.certified) }
