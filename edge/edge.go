@@ -48,8 +48,10 @@ type Edge struct {
 	work      sync.WaitGroup // the janitor, and what looks after certificates and revocation
 	names     *names
 	standing  *standing
-	swapped   [3]chan struct{} // each holds one when another snapshot serves than was looked at: for warnings, for stapling, for standing
-	applied   atomic.Uint64    // how many snapshots have served
+
+	defaultSum string           // the digest of env.DefaultCert
+	swapped    [3]chan struct{} // each holds one when another snapshot serves than was looked at: for warnings, for stapling, for standing
+	applied    atomic.Uint64    // how many snapshots have served
 
 	reloading sync.Mutex // one Reload at a time; taken before mu
 
@@ -88,6 +90,7 @@ func New(o Options) (*Edge, error) {
 	}
 	m.Register(e.env.Peers) // as long as the process runs, so that no counter falls
 	e.standing = newStanding(e)
+	e.defaultSum = certs.Describe(fallback, certs.SourceSelfSigned, "", nil).SHA256
 	e.env.standing = e.standing
 	if e.streams, err = stream.NewServer(e.env.Bans, m, o.Log); err != nil {
 		return nil, err
@@ -97,7 +100,7 @@ func New(o Options) (*Edge, error) {
 	e.health = health.NewSet(o.Log, &m.CheckPanics)
 	m.SetUpstreams(e.Upstreams)
 	m.SetBans(e.env.Bans.Len)
-	m.Register(telemetry.CertificateCollector(e.Certificates))
+	m.Register(telemetry.CertificateCollector(e.certificateEnds))
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.env.Upstreams = upstream.NewSet()

@@ -27,25 +27,48 @@ func (e *Edge) Certificates() []telemetry.CertificateStatus {
 	if s == nil {
 		return nil
 	}
-	all := Certificates(s.Config)
+	return e.besides(s, Certificates(s.Config), certs.Describe)
+}
+
+// certificateEnds is Certificates but for their texts. Those of entities are gone
+// through once for a snapshot: there may be thousands.
+func (e *Edge) certificateEnds() []telemetry.CertificateStatus {
+	s := e.Current()
+	if s == nil {
+		return nil
+	}
+	s.endsOnce.Do(func() { s.ends = certificatesOf(s.Config, certs.Brief) })
+	return e.besides(s, slices.Clip(s.ends), certs.Brief)
+}
+
+// besides adds those that stand in no configuration.
+func (e *Edge) besides(s *Snapshot, all []telemetry.CertificateStatus, tell certs.Teller) []telemetry.CertificateStatus {
 	if s.orders() {
-		all = append(all, orderedCertificates(e.env.Issuer.Status())...)
+		all = append(all, orderedCertificates(e.env.Issuer.Status(), tell)...)
 	}
 	if s.local != nil {
-		all = append(all, s.local.Describe()...)
+		all = append(all, s.local.Describe(tell)...)
 	}
-	return append(all, certs.Describe(e.env.DefaultCert, certs.SourceSelfSigned, "", nil))
+	self := tell(e.env.DefaultCert, certs.SourceSelfSigned, "", nil)
+	if self.SHA256 == "" {
+		self.SHA256 = e.defaultSum // it has nothing else to be called by
+	}
+	return append(all, self)
 }
 
 // Certificates tells of those that stand in a configuration.
 func Certificates(cfg *config.Config) []telemetry.CertificateStatus {
+	return certificatesOf(cfg, certs.Describe)
+}
+
+func certificatesOf(cfg *config.Config, tell certs.Teller) []telemetry.CertificateStatus {
 	names := certificateNames(cfg)
 	var all []telemetry.CertificateStatus
 	for _, c := range cfg.Certificates.All() {
 		used := slices.Sorted(slices.Values(names[c.ID]))
 		pairs := c.Pairs()
 		for i := range pairs {
-			all = append(all, certs.Describe(&pairs[i], certs.SourceEntity, c.ID.String(), used))
+			all = append(all, tell(&pairs[i], certs.SourceEntity, c.ID.String(), used))
 		}
 	}
 	return all
@@ -53,12 +76,12 @@ func Certificates(cfg *config.Config) []telemetry.CertificateStatus {
 
 // orderedCertificates tells of the names that are ordered, also of those that
 // there is no certificate for.
-func orderedCertificates(names []issuer.Status) (all []telemetry.CertificateStatus) {
+func orderedCertificates(names []issuer.Status, tell certs.Teller) (all []telemetry.CertificateStatus) {
 	for i := range names {
 		n := &names[i]
 		c := telemetry.CertificateStatus{Source: certs.SourceACME, Names: []string{n.Name}}
 		if n.Held != nil {
-			c = certs.Describe(n.Held, certs.SourceACME, "", c.Names)
+			c = tell(n.Held, certs.SourceACME, "", c.Names)
 		}
 		c.Problem = n.Error
 		all = append(all, c)
@@ -106,7 +129,9 @@ func (e *Edge) watchExpiry(ctx context.Context, swapped <-chan struct{}) {
 		case <-tick.C:
 			clear(warned)
 		}
-		warnExpiry(e.env.Log, e.Certificates(), warned, time.Now())
+		if now := time.Now(); slices.ContainsFunc(e.certificateEnds(), func(c telemetry.CertificateStatus) bool { return c.State(now) != telemetry.CertificateValid }) {
+			warnExpiry(e.env.Log, e.Certificates(), warned, now)
+		}
 	}
 }
 

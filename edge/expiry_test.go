@@ -66,7 +66,7 @@ func TestOrderedCertificates(t *testing.T) {
 	all := orderedCertificates([]issuer.Status{
 		{Name: "a.test", Held: pair, Error: "the renewal failed"},
 		{Name: "b.test", Error: "the order failed"},
-	})
+	}, certs.Describe)
 	if len(all) != 2 || all[0].NotAfter != pair.Leaf.NotAfter || all[0].Names[0] != "a.test" || all[0].Problem != "the renewal failed" ||
 		all[0].State(time.Now()) != telemetry.CertificateValid {
 		t.Errorf("told %+v", all)

@@ -9,6 +9,7 @@ import (
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/h1"
 	"github.com/bulwark-edge/bulwark/listeners"
+	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/tls/certs"
 	"github.com/bulwark-edge/bulwark/tls/issuer"
 	"github.com/bulwark-edge/bulwark/tls/policy"
@@ -40,6 +41,9 @@ type Snapshot struct {
 	records   *records         // nil: none are
 	groups    []group          // the upstreams, by name
 	checks    []health.Spec    // of those that are probed
+
+	endsOnce sync.Once
+	ends     []telemetry.CertificateStatus // of certificates of entities, when first asked for
 
 	byID     sync.Once
 	routesBy map[config.ID]*l7.Route // routes, when first asked for

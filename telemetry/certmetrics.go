@@ -3,6 +3,7 @@ package telemetry
 import (
 	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,12 +49,14 @@ func (c *certificateCollector) Collect(ch chan<- prometheus.Metric) {
 	counts := make(map[CertificateState]int)
 	type series struct{ source, name string }
 	sent := make(map[series]bool) // one that is sent twice spoils the whole scrape
-	all := soonestFirst(c.list())
+	all := c.list()
 	for i := range all {
-		cert := &all[i]
-		counts[cert.State(now)]++
+		counts[all[i].State(now)]++
+	}
+	// Twice as many, since one of another key type may have the same name.
+	for _, cert := range soonest(all, 2*maxCertificateSeries) {
 		s := series{cert.Source, cert.label()}
-		if cert.NotAfter.IsZero() || sent[s] || len(sent) == maxCertificateSeries {
+		if sent[s] || len(sent) == maxCertificateSeries {
 			continue
 		}
 		sent[s] = true
@@ -62,6 +65,30 @@ func (c *certificateCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, state := range certificateStates {
 		ch <- prometheus.MustNewConstMetric(c.count, prometheus.GaugeValue, float64(counts[state]), string(state))
 	}
+}
+
+// soonest returns the n certificates that end first, in that order, without sorting
+// all.
+func soonest(all []CertificateStatus, n int) []*CertificateStatus {
+	first := make([]*CertificateStatus, 0, 2*n)
+	var last time.Time // from which on none is wanted; zero: not known yet
+	cut := func() {
+		slices.SortFunc(first, compareEnds)
+		if len(first) >= n {
+			first, last = first[:n], first[n-1].NotAfter
+		}
+	}
+	for i := range all {
+		c := &all[i]
+		if c.NotAfter.IsZero() || !last.IsZero() && last.Before(c.NotAfter) {
+			continue
+		}
+		if first = append(first, c); len(first) == 2*n {
+			cut()
+		}
+	}
+	cut()
+	return first
 }
 
 // label returns what tells the certificate apart in metrics: the first server

@@ -133,10 +133,14 @@ func DescribeCertificate(all []CertificateStatus, name string, now time.Time) Ce
 
 func soonestFirst(all []CertificateStatus) []CertificateStatus {
 	all = slices.Clone(all)
-	slices.SortStableFunc(all, func(a, b CertificateStatus) int {
-		return cmp.Or(a.NotAfter.Compare(b.NotAfter), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ID, b.ID), slices.Compare(a.Names, b.Names))
-	})
+	slices.SortStableFunc(all, func(a, b CertificateStatus) int { return compareEnds(&a, &b) })
 	return all
+}
+
+// compareEnds orders certificates by their end, and those of one end in some way
+// that does not change.
+func compareEnds(a, b *CertificateStatus) int {
+	return cmp.Or(a.NotAfter.Compare(b.NotAfter), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ID, b.ID), slices.Compare(a.Names, b.Names))
 }
 
 func serveCertificates(src StatusSource) http.HandlerFunc {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -132,5 +133,44 @@ bulwark_tls_certificates{state="valid"} 2
 	}
 	if diff := cmp.Diff("good.test", some[0].label()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// BenchmarkCertificateCollector counts 10,000 certificates and finds those that end
+// first.
+func BenchmarkCertificateCollector(b *testing.B) {
+	var many certificates
+	for i := range 10_000 {
+		end := certNow.Add(time.Duration(i*7919%10_000) * time.Hour)
+		many = append(many, CertificateStatus{Source: "certificates", ID: strconv.Itoa(i), Names: []string{strconv.Itoa(i) + ".test"}, NotBefore: certNow, NotAfter: end})
+	}
+	c := CertificateCollector(many.Certificates)
+	ch := make(chan prometheus.Metric, 2*maxCertificateSeries)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Collect(ch)
+		for len(ch) > 0 {
+			<-ch
+		}
+	}
+}
+
+// The series are of those that end first, wherever they stand in the list.
+func TestSoonest(t *testing.T) {
+	var many certificates
+	for i := range 1000 {
+		many = append(many, CertificateStatus{ID: strconv.Itoa(i * 7919 % 1000), NotAfter: certNow.Add(time.Duration(i*7919%1000) * time.Hour)})
+	}
+	many = append(many, CertificateStatus{ID: "missing"})
+	for _, n := range []int{1, 10, 499, 500, 501, 1000, 2000} {
+		got := soonest(many, n)
+		if want := min(n, 1000); len(got) != want {
+			t.Fatalf("%d of %d, want %d", len(got), n, want)
+		}
+		for i, c := range got {
+			if c.ID != strconv.Itoa(i) {
+				t.Fatalf("of %d: %s stands at %d", n, c.ID, i)
+			}
+		}
 	}
 }

@@ -176,7 +176,7 @@ func TestAuthorityKeepsLeaves(t *testing.T) {
 	if n := len(a.leaves); n > maxLeaves {
 		t.Errorf("%d certificates are kept, want at most %d", n, maxLeaves)
 	}
-	if n := len(a.Describe()); n != len(a.leaves) {
+	if n := len(a.Describe(Describe)); n != len(a.leaves) {
 		t.Errorf("%d certificates are told of, want %d", n, len(a.leaves))
 	}
 }

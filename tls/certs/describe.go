@@ -23,8 +23,17 @@ const (
 	SourceSelfSigned = "self_signed"  // what is shown where nobody has one
 )
 
-// Describe tells what a certificate says of itself. Its Leaf must be set; names
-// are the server names that it is used for. The private key is not looked at.
+// Teller is Describe, or Brief where its texts are not wanted.
+type Teller func(c *tls.Certificate, source, id string, names []string) telemetry.CertificateStatus
+
+// Brief tells when a certificate ends, and whose it is, for which nothing is
+// computed. Its Leaf must be set; names are the server names that it is used for.
+func Brief(c *tls.Certificate, source, id string, names []string) telemetry.CertificateStatus {
+	return telemetry.CertificateStatus{Source: source, ID: id, Names: names, NotBefore: c.Leaf.NotBefore, NotAfter: c.Leaf.NotAfter}
+}
+
+// Describe tells besides what the certificate says of itself. The private key is
+// not looked at.
 func Describe(c *tls.Certificate, source, id string, names []string) telemetry.CertificateStatus {
 	sum := sha256.Sum256(c.Leaf.Raw)
 	var chain strings.Builder
@@ -32,13 +41,11 @@ func Describe(c *tls.Certificate, source, id string, names []string) telemetry.C
 		// A builder takes everything.
 		_ = pem.Encode(&chain, &pem.Block{Type: "CERTIFICATE", Bytes: der})
 	}
-	return telemetry.CertificateStatus{
-		Source: source, ID: id, Names: names,
-		Subject: c.Leaf.Subject.String(), Issuer: c.Leaf.Issuer.String(),
-		Key: keyName(c.Leaf), Serial: c.Leaf.SerialNumber.Text(16), SHA256: hex.EncodeToString(sum[:]),
-		NotBefore: c.Leaf.NotBefore, NotAfter: c.Leaf.NotAfter,
-		PEM: chain.String(),
-	}
+	s := Brief(c, source, id, names)
+	s.Subject, s.Issuer = c.Leaf.Subject.String(), c.Leaf.Issuer.String()
+	s.Key, s.Serial, s.SHA256 = keyName(c.Leaf), c.Leaf.SerialNumber.Text(16), hex.EncodeToString(sum[:])
+	s.PEM = chain.String()
+	return s
 }
 
 func keyName(c *x509.Certificate) string {
@@ -53,8 +60,9 @@ func keyName(c *x509.Certificate) string {
 	return c.PublicKeyAlgorithm.String()
 }
 
-// Describe tells of the certificates that the authority has made and keeps.
-func (a *Authority) Describe() []telemetry.CertificateStatus {
+// Describe tells by tell, which is Describe or Brief, of the certificates that the
+// authority has made and keeps.
+func (a *Authority) Describe(tell Teller) []telemetry.CertificateStatus {
 	a.mu.Lock()
 	leaves := make(map[string]*leaf, len(a.leaves))
 	for name, l := range a.leaves {
@@ -65,7 +73,7 @@ func (a *Authority) Describe() []telemetry.CertificateStatus {
 	for name, l := range leaves {
 		l.once.Do(func() { l.cert, l.err = a.sign(name, a.now()) }) // one that is being made is waited for
 		if l.err == nil {
-			all = append(all, Describe(l.cert, SourceLocal, "", []string{name}))
+			all = append(all, tell(l.cert, SourceLocal, "", []string{name}))
 		}
 	}
 	return all
