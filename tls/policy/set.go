@@ -31,7 +31,7 @@ type Options struct {
 	// TicketBytes is the most that a client's certificates may take in a ticket; a
 	// client with more gets none. 0: 8 KiB.
 	TicketBytes int
-	ECH       *ECH     // nil: hellos are not encrypted
+	ECH         *ECH // nil: hellos are not encrypted
 }
 
 // Set chooses, by the server name, what a handshake with a client goes by. It is
