@@ -16,17 +16,22 @@ const (
 	shakesFull    = "full"
 	shakesResumed = "resumed" // each but a worker's first resumes the session before
 	shakesMutual  = "mutual"  // full, and the client shows a certificate
+	shakesQuantum = "quantum" // full with X25519MLKEM768, and of the bare one with X25519
 )
 
 // loadHandshakes measures a contestant under bench tls.
-func (r *run) loadHandshakes(ctx context.Context, sc *scenario, t *started) (Figures, string, error) {
+func (r *run) loadHandshakes(ctx context.Context, sc *scenario, e *entrant, t *started) (Figures, string, error) {
 	argv := []string{
-		r.o.Bulwark, "bench", "tls", fmt.Sprintf("https://localhost:%d%s", t.settings.HTTPS, sc.path),
+		r.o.Bulwark, "bench", "tls", fmt.Sprintf("https://localhost:%d%s", t.settings.HTTPS, e.path),
 		"--connections", fmt.Sprint(sc.conns), "--ca", t.settings.CertFile, "--json",
 	}
 	switch sc.shakes {
 	case shakesResumed:
 		argv = append(argv, "--resume")
+	case shakesQuantum:
+		if e.name != bareName {
+			argv = append(argv, "--curve", "X25519MLKEM768")
+		}
 	case shakesMutual:
 		argv = append(argv, "--cert", t.settings.ClientFile, "--key", t.settings.ClientFile)
 	}

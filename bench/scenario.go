@@ -28,7 +28,7 @@ type scenario struct {
 	stream string // What is done over TCP, in place of HTTP: a mode of bench tcp, or streamRest.
 	bare   string // Asked of Bulwark as its own peer, in place of the others; "": there is none.
 	tls    bool
-	shakes string // What connections do that carry one request each over TLS: full, resumed or mutual; "": they stay.
+	shakes string // What connections do that carry one request each over TLS: full, resumed, mutual or quantum; "": they stay.
 	logs   bool   // Lines are written: to access logs, or where there is a bare route by its plugins.
 	conns  int    // Connections of the load; of idle scenarios, what there are unless told, 0: DefaultIdle.
 	idle   bool
@@ -70,6 +70,10 @@ func scenarios() []scenario {
 		{
 			name: "tls-mutual", title: "the same as tls-full with a client's certificate, which is verified",
 			unit: perHandshake, path: "/size/128", conns: 16, tls: true, shakes: shakesMutual, bar: &bar{peer: "nginx", factor: 1.3},
+		},
+		{
+			name: "tls-quantum", title: "the same as tls-full with X25519MLKEM768, against X25519",
+			unit: perHandshake, path: "/size/128", bare: "/size/128", conns: 16, tls: true, shakes: shakesQuantum,
 		},
 		{
 			name: "logs", title: "the same as http1-64 with access logs on",

@@ -174,7 +174,7 @@ func (r *run) turn(ctx context.Context, sc *scenario, e *entrant) (_ Figures, co
 		return r.loadStream(ctx, sc, t)
 	}
 	if sc.shakes != "" {
-		return r.loadHandshakes(ctx, sc, t)
+		return r.loadHandshakes(ctx, sc, e, t)
 	}
 	return r.load(ctx, sc, e.path, t)
 }
