@@ -101,8 +101,10 @@ clean: ## Remove what was built
 # tested then: counts of allocations, for which the detector's own do not stand
 # (in every package that has a test named ...Alloc...); the calls that sockets are
 # read and written by (internal/sock has others under the detector), by its own
-# tests and by all golden scripts of the edge; and the reload storms, which make
-# 25 times as many changes. All else is the same code in both and runs once.
+# tests and by all golden scripts of the edge (tunnels and half-closes by these calls
+# are left to internal/sock's tests); and the reload storms, which make
+# 25 times as many changes. The rule set's regression suite runs only here: under
+# the detector it takes many minutes. All else is the same code in both and runs once.
 # In make test ./edge is named before ./..., since it takes longest.
 .PHONY: plain
 plain:
@@ -121,7 +123,7 @@ bench-deps:
 .PHONY: tools
 tools:
 	@mkdir -p $(TOOLS)
-	@go build -C internal/devtools -o ../../$(TOOLS)/ tool
+	@go build -C internal/devtools -o ../../$(TOOLS)/ mvdan.cc/gofumpt honnef.co/go/tools/cmd/staticcheck golang.org/x/tools/cmd/deadcode
 
 .PHONY: static
 static: tools

@@ -31,6 +31,9 @@ const (
 // expired, to remove them.
 const sweepInterval = 10 * time.Minute
 
+// sweepWait is how long who opens records waits for the lock to do so.
+const sweepWait = 100 * time.Millisecond
+
 // Folders and files of a directory of records.
 const (
 	recordFolder = "records"
@@ -70,7 +73,22 @@ func OpenRecords(dir string) (*Records, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("opening records in %q: its mode is %#o: it holds private keys; make it 0700", dir, info.Mode().Perm())
 	}
+	r.sweepFirst()
 	return r, nil
+}
+
+// sweepFirst sweeps a directory that was used before: nothing may be put for long. What
+// others are busy in is swept by the next who puts something.
+func (r *Records) sweepFirst() {
+	if _, err := os.Stat(r.path(lockFile)); err != nil {
+		return // it is new, or not ours to write in
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sweepWait)
+	defer cancel()
+	if unlock, err := r.lock(ctx); err == nil {
+		r.sweep(time.Now())
+		unlock()
+	}
 }
 
 func (r *Records) path(parts ...string) string {
@@ -95,6 +113,9 @@ func (r *Records) Put(ctx context.Context, rec store.Record, at store.Version) (
 	}
 	if len(rec.Value) > store.MaxValueBytes {
 		return 0, fmt.Errorf("putting %q: its value has %d bytes, more than %d: %w", rec.Key, len(rec.Value), store.MaxValueBytes, store.ErrInvalid)
+	}
+	if err := checkExpires(rec.Expires); err != nil {
+		return 0, fmt.Errorf("putting %q: %w", rec.Key, err)
 	}
 	unlock, err := r.lock(ctx)
 	if err != nil {

@@ -164,6 +164,15 @@ func parseRecord(body []byte) (store.Record, error) {
 	return rec, nil
 }
 
+// checkExpires refuses times that a header cannot hold: those from 1677 to 2262 can
+// be, but for 1970 itself, which stands for none.
+func checkExpires(t time.Time) error {
+	if n := t.UnixNano(); !t.IsZero() && (n == 0 || !time.Unix(0, n).Equal(t)) {
+		return fmt.Errorf("keeping it until %v: %w", t, store.ErrInvalid)
+	}
+	return nil
+}
+
 // appendRecord appends what a record's file holds.
 func appendRecord(b []byte, rec store.Record) []byte {
 	h := header{Key: rec.Key, Version: rec.Version, Bytes: len(rec.Value), Sum: crc32.ChecksumIEEE(rec.Value)}

@@ -247,6 +247,17 @@ func testInvalid(t *testing.T, open func(t *testing.T) store.Records) {
 		_, err := r.Lease(t.Context(), "name", ttl)
 		wantError(t, "leasing for "+ttl.String(), err, store.ErrInvalid)
 	}
+	for _, at := range []time.Time{time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(1500, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		// A place that can keep such a time keeps it; none makes another one of it.
+		v, err := r.Put(t.Context(), store.Record{Key: "far", Expires: at}, 0)
+		if err != nil {
+			wantError(t, "keeping until "+at.String(), err, store.ErrInvalid)
+			continue
+		}
+		if got, err := r.Get(t.Context(), "far"); at.Year() > 9000 && (err != nil || !got.Expires.Equal(at) || got.Version != v) {
+			t.Errorf("got %v, %v, want it to expire at %v", got, err, at)
+		}
+	}
 	l, err := r.Lease(t.Context(), "name", time.Minute)
 	if err != nil {
 		t.Fatal(err)

@@ -98,6 +98,7 @@ type session struct {
 	left    int // bytes that answers may still have
 	retry   time.Time
 	special bool  // what is asked is about one name
+	renewal bool  // it is when to renew
 	trouble error // with the last answer, which did not come, or not whole
 }
 
@@ -255,7 +256,10 @@ func (s *session) note(until time.Time, down bool) {
 	if until.After(s.retry) {
 		s.retry = until
 	}
-	if down || !s.special {
+	switch {
+	case s.renewal:
+		s.silence(until)
+	case down || !s.special:
 		s.hush(until, "it is busy")
 	}
 }
@@ -265,6 +269,20 @@ func (s *session) named() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.special = true
+}
+
+// aside says that what is asked from now on is when to renew, which orders do not
+// depend on.
+func (s *session) aside() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewal = true
+}
+
+func (a *authority) silence(until time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silent = latest(a.silent, until)
 }
 
 func (a *authority) hush(until time.Time, why string) {
@@ -300,7 +318,7 @@ func (a *authority) told(answered bool) {
 	defer a.mu.Unlock()
 	a.asking--
 	if a.mute = !answered; a.mute {
-		a.silent = time.Now().Add(troublePause)
+		a.silent = latest(a.silent, time.Now().Add(troublePause))
 	}
 }
 

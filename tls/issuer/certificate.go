@@ -29,6 +29,10 @@ const (
 // still wants its name: until then it is served for want of a better one.
 const endedKept = 30 * 24 * time.Hour
 
+// recordKept bounds how long a record is kept: private authorities issue for times
+// that no store can hold, as until the end of the year 9999.
+const recordKept = 100 * 365 * 24 * time.Hour
+
 // maxChain bounds the certificates of a chain.
 const maxChain = 16
 
@@ -39,6 +43,7 @@ type stored struct {
 	Chain     string    `json:"chain"`
 	Key       string    `json:"key"`
 	Ordered   time.Time `json:"ordered"`
+	Early     int       `json:"early,omitempty"` // how many in a row before it were replaced before they had settled
 }
 
 // held is a certificate at hand.
@@ -136,7 +141,7 @@ func save(ctx context.Context, records store.Records, name string, h *held, fenc
 		return fmt.Errorf("encoding the certificate of %q: %w", name, err)
 	}
 	h.version, err = replace(ctx, records, store.Record{
-		Key: certificateKey(name), Value: value, Expires: h.leaf.NotAfter.Add(endedKept), Fence: fence,
+		Key: certificateKey(name), Value: value, Expires: earliest(h.leaf.NotAfter.Add(endedKept), time.Now().Add(recordKept)), Fence: fence,
 	})
 	return err
 }

@@ -39,17 +39,18 @@ var (
 
 // Present sets the record.
 func (p *dnsProof) Present(ctx context.Context, c acme.Challenge) error {
-	p.at = dns.Fqdn(c.DNS01TXTRecordName())
+	at := dns.Fqdn(c.DNS01TXTRecordName())
 	switch {
 	case p.dns.Alias != "":
-		p.at = dns.Fqdn(p.dns.Alias)
+		at = dns.Fqdn(p.dns.Alias)
 	case len(p.dns.Follow) > 0:
-		target, err := follow(ctx, p.dns.Follow, p.at)
+		target, err := follow(ctx, p.dns.Follow, at)
 		if err != nil {
-			return fmt.Errorf("asking where %q leads: %w", p.at, err)
+			return fmt.Errorf("asking where %q leads: %w", at, err)
 		}
-		p.at = target
+		at = target
 	}
+	p.at = at
 	return p.change(ctx, "present", c)
 }
 
@@ -204,7 +205,12 @@ func runHook(ctx context.Context, hook []string, action, domain, record, value s
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with what it has started
 	words := new(head)
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = words, words, hookKill
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) { // it went well, and what it has left behind holds its output
+		_ = cmd.Cancel()
+		err = nil
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}

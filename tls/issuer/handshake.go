@@ -186,7 +186,7 @@ func (i *Issuer) admit(ctx context.Context, set *settings, t *Terms, name string
 	if i.demanded >= t.Demand.Most { // others were faster
 		return errTooMany
 	}
-	s := &subject{name: name, terms: t, demand: true}
+	s := &subject{name: name, terms: t, demand: true, asked: h == nil}
 	s.held.Store(h)
 	s.used.Store(true)
 	i.subjects[name] = s

@@ -64,6 +64,7 @@ type subject struct {
 	used  atomic.Bool          // a client has had it since it was ordered
 
 	demand  bool      // it is here because a client asked
+	asked   bool      // whether it may be ordered was asked, and no order has ended since
 	next    time.Time // when it is looked at
 	working bool
 	state   State

@@ -56,7 +56,10 @@ func (i *Issuer) look(ctx context.Context, s *subject) {
 		s.state = Waiting
 	case err != nil:
 		s.state, s.err, s.errAt = Failing, brief(err), now
-		s.used.Store(false) // whoever asks again has it tried again
+		s.asked = false
+		if h := s.held.Load(); h == nil || now.After(h.leaf.NotAfter) {
+			s.used.Store(false) // whoever asks again has it tried again
+		}
 	default:
 		s.state, s.err = Valid, ""
 	}
@@ -171,6 +174,9 @@ func (l *looking) renewAt(ctx context.Context) time.Time {
 	}
 	if l.terms.ARI {
 		if told := l.issuer.renewal(ctx, l.subject, l.caOf(h), h); !told.IsZero() {
+			if h.Early >= maxEarly {
+				told = latest(told, h.settled())
+			}
 			return earliest(told, l.terms.renewBy(h.leaf, h.Ordered))
 		}
 	}
@@ -214,14 +220,14 @@ func (l *looking) idleUntil() time.Time {
 	return at
 }
 
-// askAgain asks whether a name that clients have asked for may still be ordered. Of
-// one that has no certificate that was asked just now.
+// askAgain asks whether a name that clients have asked for may still be ordered,
+// unless that was asked just now.
 func (l *looking) askAgain(ctx context.Context) error {
 	i, s := l.issuer, l.subject
 	i.mu.Lock()
-	demand := s.demand && l.terms.Demand != nil && l.terms.Demand.Ask != ""
+	demand := s.demand && !s.asked && l.terms.Demand != nil && l.terms.Demand.Ask != ""
 	i.mu.Unlock()
-	if !demand || s.held.Load() == nil {
+	if !demand {
 		return nil
 	}
 	return i.asking.ask(ctx, l.terms.Demand.Ask, s.name)
@@ -242,23 +248,26 @@ func (l *looking) underLease(ctx context.Context, lease store.Lease) (next time.
 	}
 	ctx, stop := keep(ctx, lease)
 	defer stop()
+	old := l.subject.held.Load()
 	h, next, err := l.ask(ctx, past, lease.Fence())
 	if err != nil {
 		return next, err
+	}
+	if old != nil && time.Now().Before(old.settled()) {
+		h.Early = min(old.Early+1, maxEarly)
 	}
 	if err := save(ctx, l.records, l.subject.name, h, lease.Fence()); err != nil {
 		return soon, fmt.Errorf("storing a certificate: %w", err)
 	}
 	l.subject.held.Store(h)
 	l.subject.used.Store(false)
-	l.issuer.forgetRenewal(l.subject)
+	l.issuer.madeNew(l.subject)
 	if err := remove(ctx, l.records, prefixFailures+l.subject.name); err != nil {
 		l.issuer.log.Warn("forgetting failures", "name", l.subject.name, "error", err.Error())
 	}
 	next = l.renewAt(ctx)
-	if l.issuer.disbelieve(l.subject, time.Now()) {
-		l.issuer.log.Warn("not believing an authority that wants its new certificate replaced", "name", l.subject.name, "ca", h.Directory)
-		next = l.terms.renewAt(h.leaf, h.Ordered)
+	if l.doubt(ctx, h, lease.Fence()) != h {
+		next = l.renewAt(ctx)
 	}
 	return earliest(next, jittered(time.Now(), lookInterval)), nil
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/bulwark-edge/bulwark/store"
 )
 
 // How long an authority's word on a renewal is used: as long as it says, within
@@ -53,23 +55,45 @@ func (i *Issuer) renewal(ctx context.Context, s *subject, ca *CA, h *held) time.
 	return fresh.at
 }
 
-func (i *Issuer) forgetRenewal(s *subject) {
+// madeNew forgets what was true of the certificate before.
+func (i *Issuer) madeNew(s *subject) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	s.renewal = renewal{}
+	s.renewal, s.asked = renewal{}, false
 }
 
-// disbelieve has an authority's word not count for a while that wants a
-// certificate replaced which it has just made, and reports whether it does. Who
-// believed it would order without end.
-func (i *Issuer) disbelieve(s *subject, now time.Time) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if s.renewal.at.IsZero() || s.renewal.at.After(now) {
-		return false
+// maxEarly bounds how many certificates in a row are replaced before they have settled,
+// as an authority may want that is about to revoke them. Who always believed it might
+// order without end.
+const maxEarly = 3
+
+// settled returns when a certificate is no longer new.
+func (h *held) settled() time.Time {
+	life := h.leaf.NotAfter.Sub(latest(h.leaf.NotBefore, h.Ordered))
+	return h.Ordered.Add(min(renewalKept, life/3))
+}
+
+// doubt marks a certificate that was just stored if its authority already wants it
+// replaced before it has settled, which it then is not. The mark is stored, so that a
+// restart or another node does not believe it either.
+func (l *looking) doubt(ctx context.Context, h *held, fence store.Fence) *held {
+	l.issuer.mu.Lock()
+	told := l.subject.renewal.at
+	l.issuer.mu.Unlock()
+	if told.IsZero() || !told.Before(h.settled()) {
+		return h
 	}
-	s.renewal.at, s.renewal.again = time.Time{}, now.Add(renewalKept)
-	return true
+	l.issuer.log.Warn("not believing an authority that wants its new certificate replaced", "name", l.subject.name, "ca", h.Directory)
+	if h.Early >= maxEarly {
+		return h
+	}
+	marked := *h
+	marked.Early = maxEarly
+	if err := save(ctx, l.records, l.subject.name, &marked, fence); err != nil {
+		l.issuer.log.Warn("storing that an authority is not believed", "name", l.subject.name, "error", err.Error())
+	}
+	l.subject.held.Store(&marked)
+	return &marked
 }
 
 func (i *Issuer) askRenewal(ctx context.Context, name string, ca *CA, h *held) renewal {
@@ -119,7 +143,7 @@ func (a *authority) renewalInfo(ctx context.Context, leaf *x509.Certificate) (in
 	if err != nil {
 		return info, err
 	}
-	s.named() // who asks too often about certificates may order all the same
+	s.aside() // who may not ask about certificates may order all the same
 	if s.ari == "" {
 		return info, errNoInfo
 	}

@@ -63,7 +63,7 @@ func TestHangingAuthority(t *testing.T) {
 				names = append(names, fmt.Sprintf("n%d.test", i))
 			}
 			terms := termsOf(names, silent, second)
-			terms.Timeout = time.Second
+			terms.Timeout = 5 * time.Second // which the second authority needs not to reach
 			n := startNode(t, openRecords(t), terms)
 			for _, name := range names {
 				if s := n.awaits(name, Valid); s.CA != second.directory() {
