@@ -150,6 +150,19 @@ func TestRecordsSweep(t *testing.T) {
 	}
 }
 
+// TestRecordsSweepFirst shows that what has expired goes when records are opened.
+func TestRecordsSweepFirst(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "r")
+	r := openRecords(t, dir)
+	if _, err := r.Put(t.Context(), store.Record{Key: "gone", Expires: time.Now().Add(-time.Second)}, 0); err != nil {
+		t.Fatal(err)
+	}
+	openRecords(t, dir)
+	if _, err := os.Stat(r.file(recordFolder, "gone")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its file is there: %v", err)
+	}
+}
+
 func FuzzParseRecord(f *testing.F) {
 	f.Add(appendRecord(nil, store.Record{Key: "k", Value: []byte("value"), Version: 7, Expires: time.Unix(1, 2)}))
 	f.Add([]byte("{}\n"))

@@ -119,3 +119,70 @@ func TestDemandForgotten(t *testing.T) {
 		t.Error("both are held")
 	}
 }
+
+// TestDemandRenewalFails shows that a renewal on demand that went wrong is told and tried
+// again, though no client has come meanwhile.
+func TestDemandRenewalFails(t *testing.T) {
+	ca := newFakeCA(t)
+	terms := termsOf(nil, ca)
+	terms.Demand = &Demand{Allow: []string{"*.test"}, PerMinute: 100, Most: 10}
+	records := openRecords(t)
+	n := startNode(t, records, terms)
+	if n.get("shop.test") == nil {
+		t.Fatal("it is not served")
+	}
+	ca.set(func() {
+		ca.disturb = func(w http.ResponseWriter, r *http.Request) bool {
+			bad := r.URL.Path == "/new"
+			if bad {
+				problem(w, 403, "rejectedIdentifier")
+			}
+			return bad
+		}
+	})
+	terms.Window, terms.Backoff, terms.Steady = 1, 10*time.Millisecond, true // it is due
+	orders := ca.count("/new")
+	n.Use(t.Context(), records, []Terms{terms})
+	n.look(t.Context(), n.subjects["shop.test"])
+	for until := time.Now().Add(patience); ca.count("/new") < orders+3; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("it was tried %d times: %+v\n%s", ca.count("/new")-orders, n.status("shop.test"), n.log)
+		}
+	}
+	if s := n.status("shop.test"); !strings.Contains(s.Error, "rejectedIdentifier") {
+		t.Errorf("the status is %+v", s)
+	}
+}
+
+// TestDemandAskedAgain shows that a name that could not be ordered is asked about again.
+func TestDemandAskedAgain(t *testing.T) {
+	ca := newFakeCA(t)
+	ca.disturb = func(w http.ResponseWriter, r *http.Request) bool {
+		bad := r.URL.Path == "/new"
+		if bad {
+			problem(w, 403, "rejectedIdentifier")
+		}
+		return bad
+	}
+	var asked atomic.Int64
+	who := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) > 1 {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	defer who.Close()
+	terms := termsOf(nil, ca)
+	terms.Demand, terms.Backoff, terms.Steady = &Demand{Ask: who.URL, PerMinute: 100, Most: 10}, time.Second, true
+	n := startNode(t, openRecords(t), terms)
+	for until := time.Now().Add(patience); asked.Load() < 2 || n.status("gone.test").Name != ""; time.Sleep(5 * time.Millisecond) {
+		if n.status("gone.test").Name != "" || asked.Load() == 0 {
+			_, _ = n.GetCertificate(&tls.ClientHelloInfo{ServerName: "gone.test"}) // which has it tried again
+		}
+		if time.Now().After(until) {
+			t.Fatalf("it was asked %d times: %+v\n%s", asked.Load(), n.status("gone.test"), n.log)
+		}
+	}
+	if orders := ca.count("/new"); orders != 1 {
+		t.Errorf("there were %d orders, want 1", orders)
+	}
+}

@@ -217,4 +217,7 @@ func TestFollowed(t *testing.T) {
 	if err := p.Present(t.Context(), challengeOf("shop.test")); !errors.Is(err, errCNAMELoop) || len(z.Updates()) > 0 {
 		t.Errorf("got the error %v and the updates %q", err, z.Updates())
 	}
+	if err := p.CleanUp(t.Context(), challengeOf("shop.test")); err != nil || len(z.Updates()) > 0 {
+		t.Errorf("what was never set is removed: %v, %q", err, z.Updates())
+	}
 }

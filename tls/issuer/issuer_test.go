@@ -797,6 +797,29 @@ func TestHookBounds(t *testing.T) {
 	}
 }
 
+// TestHookLeaves shows that a program does well that leaves something behind which holds
+// its output, and that this is ended.
+func TestHookLeaves(t *testing.T) {
+	left := filepath.Join(t.TempDir(), "left")
+	hook := []string{"/bin/sh", "-c", `sh -c 'echo $$ >"$1"; sleep 1000' sh "$1" & while ! [ -s "$1" ]; do :; done`, "sh", left}
+	if err := runHook(t.Context(), hook, "present", "d", "r", "v"); err != nil {
+		t.Error(err)
+	}
+	text, err := os.ReadFile(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(patience); running(pid); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("process %d goes on", pid)
+		}
+	}
+}
+
 // running reports whether a process runs: one that nobody has waited for yet does not.
 func running(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

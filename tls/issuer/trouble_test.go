@@ -173,6 +173,97 @@ func TestRenewalInfoPast(t *testing.T) {
 	}
 }
 
+// TestRenewalInfoReload shows that an authority is believed no sooner for a reload or a
+// restart, whether it wants each new certificate replaced at once or in a moment.
+func TestRenewalInfoReload(t *testing.T) {
+	for name, window := range map[string][2]time.Duration{
+		"at once": {-2 * time.Hour, -time.Hour}, "in a moment": {time.Millisecond, 2 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ca, records := newFakeCA(t), openRecords(t)
+			ca.leaf = func(c *x509.Certificate) { c.AuthorityKeyId = []byte{1, 2, 3} }
+			ca.window = window
+			terms := termsOf([]string{"shop.test"}, ca)
+			terms.ARI, terms.Backoff = true, time.Millisecond
+			n := startNode(t, records, terms)
+			n.awaits("shop.test", Valid)
+			for i := range 5 {
+				n.stop()
+				n = startNode(t, records, terms)
+				for until := time.Now().Add(patience); ca.count("/ari") < i+2 || n.status("shop.test").State != Valid; time.Sleep(5 * time.Millisecond) {
+					if time.Now().After(until) {
+						t.Fatalf("it was not looked at\n%s", n.log)
+					}
+				}
+			}
+			if orders := ca.count("/new"); orders != 1 {
+				t.Errorf("there were %d orders, want 1", orders)
+			}
+		})
+	}
+}
+
+// TestRenewalInfoChanging shows that an authority that changes its mind about each new
+// certificate is believed a few times only.
+func TestRenewalInfoChanging(t *testing.T) {
+	ca, records := newFakeCA(t), openRecords(t)
+	ca.leaf = func(c *x509.Certificate) { c.AuthorityKeyId = []byte{1, 2, 3} }
+	late, past := [2]time.Duration{500 * time.Hour, 501 * time.Hour}, [2]time.Duration{-2 * time.Hour, -time.Hour}
+	ca.window = late
+	ca.disturb = func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/certificate") {
+			ca.set(func() { ca.window = late })
+		}
+		return false
+	}
+	terms := termsOf([]string{"shop.test"}, ca)
+	terms.ARI, terms.Backoff = true, time.Millisecond
+	startNode(t, records, terms).awaits("shop.test", Valid)
+	for i := range maxEarly + 2 {
+		ca.set(func() { ca.window = past })
+		asked := ca.count("/ari")
+		n := startNode(t, records, terms)
+		want := min(i+2, maxEarly+1)
+		for until := time.Now().Add(patience); ca.count("/ari") == asked || ca.count("/new") < want || n.status("shop.test").State != Valid; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatalf("there were %d orders, want %d\n%s", ca.count("/new"), want, n.log)
+			}
+		}
+		n.stop()
+		if orders := ca.count("/new"); orders != want {
+			t.Fatalf("there were %d orders, want %d", orders, want)
+		}
+	}
+}
+
+// TestRenewalInfoBusy shows that an authority that is too busy to say when to renew is
+// ordered from all the same, and not asked that by other names.
+func TestRenewalInfoBusy(t *testing.T) {
+	ca := newFakeCA(t)
+	ca.leaf = func(c *x509.Certificate) { c.AuthorityKeyId = []byte{1, 2, 3} }
+	ca.window = [2]time.Duration{1, 2}
+	ca.disturb = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/ari") {
+			w.Header().Set("Retry-After", "36000")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		}
+		return false
+	}
+	terms := termsOf([]string{"shop.test"}, ca)
+	terms.ARI = true
+	n := startNode(t, openRecords(t), terms)
+	n.awaits("shop.test", Valid)
+	a := n.ca(terms.CAs[0])
+	if until, why := a.quietUntil(); !until.IsZero() {
+		t.Errorf("nothing is ordered until %v: %s", until, why)
+	}
+	if a.mayTell(time.Now().Add(9 * time.Hour)) {
+		t.Error("it is asked sooner than it says")
+	}
+}
+
 // TestRenewalInfoSilence shows that not all names ask an authority when to renew that
 // does not answer.
 func TestRenewalInfoSilence(t *testing.T) {
@@ -278,5 +369,21 @@ func TestStoredExpiry(t *testing.T) {
 	}
 	if want := s.Until.Add(endedKept); !rec.Expires.Equal(want) {
 		t.Errorf("its record is kept until %v, want %v", rec.Expires, want)
+	}
+}
+
+// TestEndlessLife shows that a certificate without an end (RFC 5280 section 4.1.2.5) is
+// ordered once, and there after a restart.
+func TestEndlessLife(t *testing.T) {
+	ca, records := newFakeCA(t), openRecords(t)
+	ca.leaf = func(c *x509.Certificate) { c.NotAfter = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) }
+	terms := termsOf([]string{"shop.test"}, ca)
+	for range 2 {
+		n := startNode(t, records, terms)
+		n.awaits("shop.test", Valid)
+		n.stop()
+	}
+	if orders := ca.count("/new"); orders != 1 {
+		t.Errorf("there were %d orders, want 1", orders)
 	}
 }
