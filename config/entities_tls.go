@@ -13,9 +13,9 @@ import (
 // Kong: kong/db/schema/entities/certificates.lua.
 type Certificate struct {
 	ID        ID            `json:"id" doc:"Unique id. Made from the content when absent."`
-	Cert      string        `json:"cert" required:"true" doc:"Certificate in PEM form, followed by its chain."`
+	Cert      string        `json:"cert" pem:"true" required:"true" doc:"Certificate in PEM form, followed by its chain."`
 	Key       schema.Secret `json:"key" required:"true" doc:"Private key of the certificate in PEM form."`
-	CertAlt   string        `json:"cert_alt" doc:"Second certificate in PEM form, with another type of key."`
+	CertAlt   string        `json:"cert_alt" pem:"true" doc:"Second certificate in PEM form, with another type of key."`
 	KeyAlt    schema.Secret `json:"key_alt" doc:"Private key of the second certificate in PEM form."`
 	SNIs      []string      `json:"snis" check:"wildcard_host" vault:"false" doc:"Server names the certificate is used for, sorted. In a file also records of the collection snis."`
 	Tags      []string      `json:"tags" check:"tag" unique:"true" vault:"false" doc:"Free labels for selecting entities."`
@@ -48,7 +48,7 @@ type SNI struct {
 // Kong: kong/db/schema/entities/ca_certificates.lua.
 type CACertificate struct {
 	ID         ID        `json:"id" doc:"Unique id. Made from the content when absent."`
-	Cert       string    `json:"cert" required:"true" doc:"Exactly one unexpired CA certificate in PEM form."`
+	Cert       string    `json:"cert" pem:"true" required:"true" doc:"Exactly one unexpired CA certificate in PEM form."`
 	CertDigest string    `json:"cert_digest" vault:"false" doc:"SHA-256 of the certificate in hexadecimal; filled in."`
 	Tags       []string  `json:"tags" check:"tag" unique:"true" vault:"false" doc:"Free labels for selecting entities."`
 	CreatedAt  Timestamp `json:"created_at" min:"0" doc:"Unix time of creation, in seconds."`

@@ -50,7 +50,7 @@ type ACMECA struct {
 	Directory      string        `json:"directory" required:"true" check:"url" doc:"URL of the directory. It begins with https, unless it is on this machine."`
 	EABKeyID       string        `json:"eab_kid" doc:"Key id of an external account that the authority wants accounts to be bound to."`
 	EABKey         schema.Secret `json:"eab_hmac_key" doc:"Its key, in base64url."`
-	RootCA         string        `json:"root_ca" doc:"Certificates in PEM form that the authority's own TLS must come from; null means those the system trusts."`
+	RootCA         string        `json:"root_ca" pem:"true" doc:"Certificates in PEM form that the authority's own TLS must come from; null means those the system trusts."`
 	PreferredChain string        `json:"preferred_chain" doc:"Common name of an issuer. Of several chains the one that has it is taken, else the first."`
 }
 

@@ -37,7 +37,7 @@ type Consul struct {
 	Address       string          `json:"address" check:"url" doc:"URL of a Consul agent, such as http://127.0.0.1:8500. Names of the form [tag.]name.service[.datacenter].consul are then followed by its HTTP API; without it they go to name servers as any other."`
 	Token         schema.Secret   `json:"token" doc:"ACL token sent to the agent, with service:read and node:read."`
 	Datacenter    string          `json:"datacenter" check:"name" doc:"Datacenter of names that have none; null means the agent's own."`
-	CACertificate string          `json:"ca_certificate" doc:"Certificates in PEM form that the agent's certificate must come from; null means those the system trusts. Only with https."`
+	CACertificate string          `json:"ca_certificate" pem:"true" doc:"Certificates in PEM form that the agent's certificate must come from; null means those the system trusts. Only with https."`
 	Wait          schema.Duration `json:"wait" default:"1m" min:"1s" max:"10m" doc:"How long the agent may hold a question back until something changes."`
 
 	url *url.URL

@@ -49,14 +49,14 @@ type TLSPolicy struct {
 type ClientAuth struct {
 	Mode           string `json:"mode" default:"off" enum:"off,request,require" doc:"off; request, where any certificate or none is taken, for plugins and upstreams to judge; require, where the handshake fails without a certificate from the authorities."`
 	CACertificates []ID   `json:"ca_certificates" default:"[]" len_max:"1000" doc:"Ids of the ca_certificates that a client's certificate must come from. With require, these or ca_pem."`
-	CAPEM          string `json:"ca_pem" doc:"Further authorities, as certificates in PEM form; mostly a {vault://file/...}."`
+	CAPEM          string `json:"ca_pem" pem:"true" doc:"Further authorities, as certificates in PEM form; mostly a {vault://file/...}."`
 	SendCADN       bool   `json:"send_ca_dn" default:"false" doc:"Whether clients are told the names of the authorities, so that they can choose among their certificates."`
 
 	Depth             *int            `json:"depth" min:"0" max:"64" doc:"Most intermediates between a client's certificate and an authority; null: as many as a chain has room for. This and what follows only with require."`
 	AllowPartialChain bool            `json:"allow_partial_chain" default:"false" doc:"Whether an intermediate among the authorities is enough, without its root."`
 	Revocation        string          `json:"revocation" default:"ignore_ca_error" enum:"skip,ignore_ca_error,strict" doc:"Whether it is asked if a certificate was revoked, in CRLs and by OCSP, and what becomes of one of which that cannot be learned: ignore_ca_error lets it in, strict does not."`
 	CRLFiles          []string        `json:"crl_files" default:"[]" len_max:"100" doc:"Paths of revocation lists, DER or PEM, which are read again when they change."`
-	CRLPEM            string          `json:"crl_pem" doc:"Further revocation lists in PEM form."`
+	CRLPEM            string          `json:"crl_pem" pem:"true" doc:"Further revocation lists in PEM form."`
 	RevocationTimeout schema.Duration `json:"revocation_timeout" default:"5s" min:"10ms" max:"30s" doc:"How long OCSP and CRL servers are asked about a client, all of its certificates together. The handshake waits for it, for at most node.limits.header_timeout."`
 	OCSPTTL           schema.Duration `json:"ocsp_ttl" default:"1m" min:"1s" max:"24h" doc:"How long an answer of an OCSP server counts, at most."`
 	OCSPNonce         bool            `json:"ocsp_nonce" default:"false" doc:"Whether an answer must have been made for the question (RFC 9654), which servers that sign ahead do not give."`

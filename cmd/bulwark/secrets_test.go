@@ -47,6 +47,9 @@ func TestCheckTellsNoKey(t *testing.T) {
 
 	secrets.WantIn(t, "the beginning of a key", short[:60])
 
+	headless := rsaKey[strings.Index(rsaKey, "\n")+1:]
+	bare, _, _ := strings.Cut(headless, "-----")
+	broken := strings.Replace(rsaKey, "KEY-----", "KEY----", 1)
 	pair := func(cert, key string) string { return fmt.Sprintf("certificates: [{cert: %s, key: %s}]\n", cert, key) }
 	q := func(s string) string {
 		b, err := json.Marshal(s)
@@ -78,6 +81,17 @@ func TestCheckTellsNoKey(t *testing.T) {
 		{"a key as a host", "services: [{name: a, host: " + q(short) + "}]\n", "services"},
 		{"a key as a regular expression", "routes: [{name: a, paths: [" + q("~("+short) + "]}]\n", "routes"},
 		{"a key as a server name", "snis: [{name: " + q(short) + ", certificate: {id: 4c1f0d1e-8a52-4e6b-9d3a-0a1c5f7e2b60}}]\n", "snis"},
+		{"the rest of a key as a certificate", pair(q(headless), q(cert)), "invalid certificate"},
+		{"a key's lines as a certificate", pair(q(bare), q(cert)), "invalid certificate"},
+		{"a key's lines for an authority", fmt.Sprintf("ca_certificates: [{cert: %s}]\n", q(bare)), "ca_certificates"},
+		{"a key's lines for a policy's authority", policy("ca_pem: " + q(bare)), "ca_pem"},
+		{"the rest of a key for an authority", fmt.Sprintf("ca_certificates: [{cert: %s}]\n", q(headless)), "ca_certificates"},
+		{"the rest of a key as a name", "services: [{name: " + q(headless) + ", host: a}]\n", "services"},
+		{"the rest of a key as a regular expression", "routes: [{name: a, paths: [" + q("~("+headless) + "]}]\n", "routes"},
+		{"a key with a broken first line as a regular expression", "routes: [{name: a, paths: [" + q("~("+broken) + "]}]\n", "routes"},
+		{"a key with a broken first line for a policy's authority", policy("ca_pem: " + q(broken)), "ca_pem"},
+		{"a key as the name of a field", fmt.Sprintf("certificates: [{cert: %s, %s: x}]\n", q(cert), q(key)), "unknown field"},
+		{"a key as the name of a header field", fmt.Sprintf("routes: [{name: a, headers: {%s: [x]}}]\n", q(key)), "routes"},
 		{"a key for an authority", fmt.Sprintf("ca_certificates: [{cert: %s}]\n", q(short)), "ca_certificates"},
 		{"a key for a policy's authority", policy("ca_pem: " + q(short)), "ca_pem"},
 		{"the key's file for the certificate's", pair("'{vault://file/"+keyFile+"}'", "'{vault://file/"+keyFile+"}'"), "invalid certificate"},

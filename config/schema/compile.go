@@ -27,7 +27,7 @@ type tags struct {
 	min, max                     string
 	hasDefault, required, unique bool
 	vault, omit, omitZero        bool
-	refused                      bool
+	refused, pem                 bool
 	lenMin, lenMax               int // -1 if not given
 	enum, unserved               []string
 }
@@ -35,7 +35,7 @@ type tags struct {
 // knownTags guards against misspelt constraints.
 var knownTags = [...]string{
 	"json", "doc", "default", "required", "min", "max", "enum", "match", "check",
-	"keys", "len_min", "len_max", "unique", "unserved", "vault", "omit",
+	"keys", "len_min", "len_max", "unique", "unserved", "vault", "omit", "pem",
 }
 
 func parseTags(owner string, st reflect.StructTag) tags {
@@ -105,6 +105,8 @@ func (t *tags) set(key, val string) {
 		} else {
 			t.unserved = strings.Split(val, ",")
 		}
+	case "pem":
+		t.pem = flag()
 	case "vault":
 		t.vault = flag()
 	case "omit":

@@ -131,6 +131,16 @@ func (s *scope) secret(field string) bool {
 	return f.Secret || f.Elements != nil && f.Elements.Secret || f.Values != nil && f.Values.Secret
 }
 
+// pem reports whether a field of the record is of PEM: by mistake it may be a key,
+// or the rest of one.
+func (s *scope) pem(field string) bool {
+	if s.record == nil {
+		return false
+	}
+	i, ok := s.record.byName[field]
+	return ok && s.record.fields[i].codec.describe().pem
+}
+
 // Pending is a reference that was read but not resolved yet.
 type Pending struct {
 	Field      string // name of the field
@@ -153,24 +163,22 @@ func (r *Report) Errors() ([]*Error, int) { return r.errs, r.more }
 // Failed reports whether there is any error.
 func (r *Report) Failed() bool { return len(r.errs) > 0 }
 
-// Add appends an error. A private key in it is masked: by mistake one stands in a
-// field that is no secret, as when it was exchanged with its certificate.
+// Add appends an error. A reason with a private key in it is not told: by mistake
+// one stands in a field that is no secret, as when it was exchanged with its
+// certificate.
 func (r *Report) Add(e *Error) {
 	if len(r.errs) >= maxErrors {
 		r.more++
 		return
 	}
-	if strings.Contains(e.Found, keyMark) {
-		e.Found = masked
-	}
-	if i := strings.Index(e.Reason, keyMark); i >= 0 {
-		e.Reason = e.Reason[:i+len(keyMark)] + masked
+	if strings.Contains(e.Reason, keyMark) {
+		e.Reason = "a private key stands in it, which is not shown"
 	}
 	r.errs = append(r.errs, e)
 }
 
-// keyMark ends the first line of every private key as PEM.
-const keyMark = "PRIVATE KEY-----"
+// keyMark stands in the first line of every private key as PEM, and in the last.
+const keyMark = "PRIVATE KEY-"
 
 // TakePending returns the references read since the last call.
 func (r *Report) TakePending() []Pending {
@@ -247,6 +255,8 @@ func (r *Report) Expect(reason, expected string, at ...any) {
 		e.Found = show(n)
 		if field, ok := at[0].(string); ok && !isRef(n.Value) && r.scope.secret(field) {
 			e.Found = masked
+		} else if ok && n.Kind == yaml.ScalarNode && !isRef(n.Value) && r.scope.pem(field) {
+			e.Found = strconv.Itoa(len(n.Value)) + " bytes"
 		}
 	}
 	r.path = r.path[:depth]
@@ -312,6 +322,9 @@ func show(n *yaml.Node) string {
 	case yaml.SequenceNode:
 		return "a list"
 	}
+	if strings.Contains(n.Value, keyMark) {
+		return masked
+	}
 	if isNull(n) {
 		return "null"
 	}
@@ -321,8 +334,11 @@ func show(n *yaml.Node) string {
 	return shorten(n.Value)
 }
 
-// Quote returns s quoted, and shortened if it is long.
+// Quote returns s quoted, and shortened if it is long; a private key is masked.
 func Quote(s string) string {
+	if strings.Contains(s, keyMark) {
+		return masked
+	}
 	if q := shorten(s); q != s {
 		return strconv.Quote(strings.TrimSuffix(q, "...")) + "..."
 	}

@@ -23,6 +23,7 @@ func compileString(tag tags) *stringCodec {
 	c.field = &Field{
 		Kind: kindString, Format: tag.check, Enum: tag.enum, Unserved: tag.unserved, Match: tag.match,
 		LenMin: 1, LenMax: max(tag.lenMax, 0), Vault: tag.vault && len(tag.enum) == 0,
+		pem: tag.pem,
 	}
 	if tag.lenMin >= 0 {
 		c.field.LenMin = tag.lenMin

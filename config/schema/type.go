@@ -130,6 +130,7 @@ type Field struct {
 	LenMax    int      // greatest length; 0 for none
 	Match     string   // RE2 pattern
 	Secret    bool     // never printed
+	pem       bool     // errors tell only its length
 	Vault     bool     // takes {vault://...} references
 	Integer   bool     // a string that may also be written as an integer
 	Reference string   // of kind foreign: the collection
