@@ -319,7 +319,23 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 		return err
 	}
 	c.snap.orphan.Orphan = true
-	return nil
+	c.snap.orphan.OrphanGuarded, err = c.guarded(policies)
+	return err
+}
+
+// guarded reports whether something is asked of clients anywhere: at a listener, or
+// at one that would be there.
+func (c *compiler) guarded(policies *policies) (bool, error) {
+	for _, s := range c.snap.sites {
+		if s.tls != nil && s.tls.Guards() {
+			return true, nil
+		}
+	}
+	set, err := policies.set(&config.Listener{Name: "closed", Serve: config.ServeHTTPS}, true)
+	if err != nil {
+		return false, err
+	}
+	return set.Guards(), nil
 }
 
 func prefixes(list []schema.Prefix) []netip.Prefix {

@@ -113,7 +113,7 @@ func New(o Options) (*Edge, error) {
 	e.work.Go(func() { e.watchExpiry(ctx, e.swapped[0]) })
 	e.work.Go(func() { e.env.Stapler.Run(ctx, e.swapped[1], e.stapled) })
 	e.work.Go(func() { e.env.Peers.Run(ctx) })
-	e.work.Go(func() { e.standing.run(ctx, e.swapped[2]) })
+	e.work.Go(func() { e.standing.run(e.swapped[2]) })
 	return e, nil
 }
 
@@ -205,6 +205,7 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 	defer stop()
 	e.listeners.Shutdown(ctx)
 	e.streams.Close()
+	e.standing.end()
 	if s := e.current.Load(); s != nil {
 		s.release()
 	}

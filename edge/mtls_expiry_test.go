@@ -30,12 +30,12 @@ func TestMTLSExpiry(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := testkit.StartEdge(t, tt.yaml)
-			who := ca.Client("joe", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(5 * time.Second) })
+			who := ca.Client("joe", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(20 * time.Second) })
 			session := new(sessions)
 			v := visitAs(t, e, tt.host, &who, session)
 			v.want("while it is good", tt.host, http.StatusOK)
 			got := http.StatusOK
-			for end := time.Now().Add(30 * time.Second); got == http.StatusOK && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			for end := time.Now().Add(2 * time.Minute); got == http.StatusOK && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 				got = v.ask(tt.host)
 			}
 			if got != tt.status || time.Now().Before(who.Cert.NotAfter) {

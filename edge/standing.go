@@ -29,6 +29,7 @@ const (
 
 var (
 	errListenerGone = errors.New("its listener has gone, so nobody says what is asked of its clients")
+	errNoVerdict    = errors.New("nobody can say whether it would be let in")
 	errRouteGone    = errors.New("its route has gone, so nobody says who is let in")
 )
 
@@ -41,6 +42,8 @@ var _ l7.Standing = (*standing)(nil)
 // use.
 type standing struct {
 	edge *Edge
+	life context.Context // ends by end: no server is asked any more, and nothing held
+	end  context.CancelFunc
 	wake chan struct{} // holds one when there is something new to look at
 	asks chan struct{} // holds one for each question to servers under way
 	work sync.WaitGroup
@@ -56,14 +59,14 @@ type stand struct {
 	info      *l4.Info
 	site      func(*site) *policy.Set // of its kind
 	host      string
-	verified  bool           // a policy has verified the certificate
+	verified  bool           // the connection's certificate is a policy's to verify
 	certified []l7.Certified // what plugins have said
 	route     config.ID      // that those stand on
 
 	// Guarded by standing.mu.
 	judged epoch
-	until  time.Time // zero: when anything changes
-	asking bool
+	until  time.Time          // zero: when anything changes
+	asking context.CancelFunc // ends the question under way; nil: there is none
 
 	mu   sync.Mutex // held while end runs
 	over bool
@@ -74,20 +77,21 @@ type stand struct {
 type epoch struct{ applied, generation uint64 }
 
 func newStanding(e *Edge) *standing {
+	life, end := context.WithCancel(context.Background())
 	return &standing{
-		edge: e, wake: make(chan struct{}, 1), asks: make(chan struct{}, standingAsks), all: make(map[*stand]struct{}),
+		edge: e, life: life, end: end, wake: make(chan struct{}, 1), asks: make(chan struct{}, standingAsks), all: make(map[*stand]struct{}),
 	}
 }
 
 // Watch looks after an exchange that lasts.
 func (s *standing) Watch(x *l7.Exchange, end func(why error)) (unwatch func()) {
 	return s.add(&stand{
-		info: x.Conn, site: func(t *site) *policy.Set { return t.tls }, host: x.Host, verified: x.Conn.TLS.Identity() != nil,
+		info: x.Conn, site: func(t *site) *policy.Set { return t.tls }, host: x.Host, verified: x.Conn.TLS != nil && x.Conn.TLS.Shown(),
 		certified: x.Certified(), route: x.Route.Entity.ID, end: end,
 	})
 }
 
-// watchStream looks after a stream whose client a policy has verified.
+// watchStream looks after a stream whose client has shown a certificate.
 func (s *standing) watchStream(c *l4.Conn) (unwatch func()) {
 	return s.add(&stand{
 		info: &c.Info, site: func(t *site) *policy.Set { return t.stream.tls }, host: c.TLS.ServerName, verified: true,
@@ -107,8 +111,11 @@ func (s *standing) add(t *stand) (remove func()) {
 		t.over = true
 		t.mu.Unlock()
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		delete(s.all, t)
-		s.mu.Unlock()
+		if t.asking != nil {
+			t.asking()
+		}
 	}
 }
 
@@ -119,8 +126,9 @@ func (s *standing) poke() {
 	}
 }
 
-// run looks until ctx ends. While there is nothing to look after it sleeps.
-func (s *standing) run(ctx context.Context, swapped <-chan struct{}) {
+// run looks until the end. While there is nothing to look after it sleeps.
+func (s *standing) run(swapped <-chan struct{}) {
+	ctx := s.life
 	defer s.work.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -158,7 +166,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // walk judges what is to be judged, and returns in which time it is to be done
 // again; 0: when something changes.
 func (s *standing) walk(ctx context.Context) (next time.Duration) {
-	defer s.survive()
+	defer s.survive(func() { next = standingInterval })
 	now := s.now() // before the verdicts, so that a change meanwhile is seen
 	s.findDue(now)
 	defer func() {
@@ -216,7 +224,7 @@ func (s *standing) next(at time.Time) (next time.Duration) {
 func (s *standing) ask(ctx context.Context, t *stand) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t.asking {
+	if t.asking != nil {
 		return
 	}
 	select {
@@ -224,12 +232,16 @@ func (s *standing) ask(ctx context.Context, t *stand) {
 	default:
 		return
 	}
-	t.asking = true
+	ctx, t.asking = context.WithCancel(ctx)
+	if _, in := s.all[t]; !in {
+		t.asking() // it has ended meanwhile
+	}
 	s.work.Go(func() {
-		defer s.survive()
+		defer s.survive(func() {})
 		defer func() {
 			s.mu.Lock()
-			t.asking = false
+			t.asking()
+			t.asking = nil
 			s.mu.Unlock()
 			<-s.asks
 			s.poke()
@@ -246,20 +258,27 @@ func (s *standing) now() epoch {
 	return epoch{s.edge.applied.Load(), s.edge.env.Peers.Generation()}
 }
 
-func (s *standing) survive() {
+// survive is deferred, and calls then after a panic.
+func (s *standing) survive(then func()) {
 	if v := recover(); v != nil {
 		s.edge.env.Metrics.Panics.Inc()
 		s.edge.env.Log.Error("recovering from a panic while judging what stands on a certificate", "panic", v, "stack", string(debug.Stack()))
+		then()
 	}
 }
 
 // judge ends t if it would not be let in today. It reports whether that is known.
+// By a snapshot that serves no more nothing is ended: another one is to be looked at
+// then, and is.
 func (s *standing) judge(ctx context.Context, snapshot *Snapshot, now epoch, t *stand, wait bool) (known bool) {
-	until, known, err := s.verdict(ctx, snapshot, t, wait)
+	until, known, err := s.surely(ctx, snapshot, t, wait)
 	switch {
 	case ctx.Err() != nil || !known:
 		return known
 	case err != nil:
+		if s.now().applied != now.applied {
+			return true
+		}
 		s.cut(t, err)
 		return true
 	}
@@ -277,12 +296,23 @@ func (s *standing) cut(t *stand, why error) {
 		return
 	}
 	t.over = true
-	t.info.TLS.SetClientVerify(l4.VerifyFailed + peer.Code(why, l7.NotAllowed))
+	verify := l4.VerifyFailed + peer.Code(why, l7.NotAllowed)
+	if u, ok := errors.AsType[*l7.Uncertified](why); ok {
+		u.Verify = verify
+	} else if t.info.TLS != nil {
+		t.info.TLS.SetClientVerify(verify)
+	}
 	log := s.edge.env.Log
 	if log.Enabled(context.Background(), slog.LevelInfo) {
-		log.Info("ending what its client's certificate has let in", "listener", t.info.Listener, "client", t.info.ClientIP, "server_name", t.info.TLS.ServerName, "error", why.Error())
+		log.Info("ending what its client's certificate has let in", "listener", t.info.Listener, "client", t.info.ClientIP, "server_name", t.info.ServerName(), "error", why.Error())
 	}
 	t.end(why)
+}
+
+// surely is verdict, but that t is not let in when it panics.
+func (s *standing) surely(ctx context.Context, snapshot *Snapshot, t *stand, wait bool) (until time.Time, known bool, err error) {
+	defer s.survive(func() { known, err = true, t.blame(errNoVerdict) })
+	return s.verdict(ctx, snapshot, t, wait)
 }
 
 // verdict says whether t would be let in under a snapshot, and when that is to be
@@ -290,7 +320,7 @@ func (s *standing) cut(t *stand, why error) {
 func (s *standing) verdict(ctx context.Context, snapshot *Snapshot, t *stand, wait bool) (until time.Time, known bool, err error) {
 	where := snapshot.site(t.info.Listener)
 	if where == snapshot.orphan {
-		return until, true, errListenerGone
+		return until, true, t.blame(errListenerGone)
 	}
 	if set := t.site(where); t.verified {
 		if set == nil {
@@ -305,11 +335,28 @@ func (s *standing) verdict(ctx context.Context, snapshot *Snapshot, t *stand, wa
 	for i := range t.certified {
 		r, err := s.recertify(ctx, snapshot, where, t, &t.certified[i], wait)
 		if err != nil || !r.Known {
-			return until, r.Known, err
+			return until, r.Known, told(&t.certified[i], err)
 		}
 		until = sooner(until, r.Until)
 	}
 	return until, true, nil
+}
+
+// blame is the error of what is not of one certificate: it is told of the
+// connection's, or else of the first that a plugin has recognised.
+func (t *stand) blame(err error) error {
+	if t.verified || len(t.certified) == 0 {
+		return err
+	}
+	return told(&t.certified[0], err)
+}
+
+// told lets an error be told of the certificate that a plugin has recognised.
+func told(c *l7.Certified, err error) error {
+	if err == nil || c.LogName == "" {
+		return err
+	}
+	return &l7.Uncertified{LogName: c.LogName, Err: err}
 }
 
 // recertify asks the plugins that run for the route today. Without one of the kind

@@ -94,6 +94,10 @@ func (t *TLS) Identity() *peer.Identity {
 	return t.Client.Identity()
 }
 
+// Shown reports whether the client has shown a certificate, verified or not: by
+// another configuration it may be refused for it.
+func (t *TLS) Shown() bool { return len(t.Chain) > 0 || t.Identity() != nil }
+
 // NewInfo returns the Info of a connection between two addresses, the client's
 // being the peer's. IPv4-mapped addresses are unmapped.
 func NewInfo(listener string, client, local netip.AddrPort) Info {

@@ -18,7 +18,7 @@ var errMisdirected = &Error{Status: http.StatusMisdirectedRequest, Message: "Mis
 func (p *Pipeline) admit(x *Exchange, host string) error {
 	t := x.Conn.TLS
 	if p.Orphan {
-		if !t.Asked {
+		if !t.Asked && !p.OrphanGuarded {
 			return nil
 		}
 		x.Req.Close = true

@@ -69,8 +69,9 @@ type Pipeline struct {
 	Policies *policy.Set
 
 	// Orphan tells that the listener has gone, so that nobody knows any more what is
-	// asked of its clients: who was asked for a certificate is served no more.
-	Orphan bool
+	// asked of its clients: who was asked for a certificate is served no more over
+	// TLS, and with OrphanGuarded, where other listeners may ask, nobody is.
+	Orphan, OrphanGuarded bool
 
 	// Standing ends exchanges that last when their client's certificate counts no
 	// longer; nil: nobody does.

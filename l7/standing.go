@@ -3,6 +3,7 @@ package l7
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"slices"
 	"time"
 
@@ -15,6 +16,31 @@ type Certified struct {
 	Kind     string              // the plugin's name
 	Chain    []*x509.Certificate // leaf first, not empty
 	Consumer config.ID           // who the client is; the zero value: whoever has the certificate
+	LogName  string              // what logs tell the verdict under; "": as that of the connection's certificate
+}
+
+// Uncertified is why an exchange was ended by what a plugin had said of a
+// certificate that is not the connection's.
+type Uncertified struct {
+	LogName string // Certified.LogName
+	Verify  string // what is told under it
+	Err     error  // never nil
+}
+
+// Error returns the text of what is behind it.
+func (u *Uncertified) Error() string { return u.Err.Error() }
+
+// Unwrap returns what is behind it.
+func (u *Uncertified) Unwrap() error { return u.Err }
+
+// Uncertify lets logs tell why the exchange was ended by a Standing.
+func (x *Exchange) Uncertify(why error) {
+	u, ok := errors.AsType[*Uncertified](why)
+	if !ok {
+		return
+	}
+	x.logValues = slices.DeleteFunc(x.logValues, func(f Field) bool { return f.Name == u.LogName })
+	x.AddLogValue(u.LogName, u.Verify)
 }
 
 // Certifier is a plugin that recognises clients by their certificates, and says so
@@ -23,7 +49,8 @@ type Certifier interface {
 	// Recertify says what has become of the word of a plugin of the same kind, under
 	// another configuration perhaps. The error is why the client would not be let in.
 	// With wait servers may be asked for as long as the plugin's configuration says,
-	// or ctx; an error after the end of ctx says nothing. Any goroutine may call it.
+	// or ctx; an error after the end of ctx says nothing. Nothing is known where too
+	// many servers are being asked. Any goroutine may call it.
 	Recertify(ctx context.Context, cfg *config.Config, c *Certified, wait bool) (Recertified, error)
 }
 
@@ -51,7 +78,7 @@ type Standing interface {
 // certificate costs nothing.
 func (x *Exchange) Watch(end func(why error)) (unwatch func()) {
 	s := x.pipeline.Standing
-	if s == nil || x.Conn.TLS == nil || len(x.certified) == 0 && x.Conn.TLS.Identity() == nil {
+	if s == nil || len(x.certified) == 0 && (x.Conn.TLS == nil || !x.Conn.TLS.Shown()) {
 		return func() {}
 	}
 	return s.Watch(x, end)

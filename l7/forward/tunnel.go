@@ -49,6 +49,7 @@ func (l *leg) tunnel(a *answer) *l7.Error {
 	x.Sent += t.run()
 	unwatch()
 	if t.why != nil {
+		x.Uncertify(t.why)
 		return &l7.Error{Status: http.StatusUnauthorized, Reason: l7.ReasonCertificate, Side: l7.SideClient, Err: t.why}
 	}
 	return nil

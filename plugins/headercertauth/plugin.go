@@ -37,6 +37,7 @@ type Plugin struct {
 func New(cfg Config, env plugins.Env) (any, error) {
 	certificates, err := auth.NewCertificates(auth.CertificateSettings{
 		Kind:                name,
+		LogName:             logName,
 		CACertificates:      cfg.CACertificates,
 		ConsumerBy:          cfg.ConsumerBy,
 		SkipConsumerLookup:  cfg.SkipConsumerLookup,

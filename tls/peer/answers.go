@@ -31,7 +31,7 @@ func (k *knownAnswer) holds(now time.Time) bool {
 // askResponders asks by OCSP. An answer counts for Options.CacheTTL. In as much
 // time again it still does, while a newer one is fetched aside; after that it
 // counts only if no newer one can be had, to the end that it tells.
-func (v *Verifier) askResponders(ctx context.Context, cert, issuer *x509.Certificate, now time.Time, wait bool) (s status, known bool) {
+func (v *Verifier) askResponders(ctx context.Context, cert, issuer *x509.Certificate, now time.Time, may asking) (s status, known bool) {
 	key := answerKey{issuerOf(issuer), string(cert.SerialNumber.Bytes()), v.opts.Nonce}
 	have, _ := v.shared.answers.get(key)
 	if have.holds(now) {
@@ -40,7 +40,7 @@ func (v *Verifier) askResponders(ctx context.Context, cert, issuer *x509.Certifi
 			return v.told(have, now), true
 		}
 		if age < 2*v.opts.CacheTTL {
-			if now.After(have.pause.until) {
+			if may != nothing && now.After(have.pause.until) {
 				v.startAnswer(key, cert, issuer)
 			}
 			return v.told(have, now), true
@@ -49,7 +49,7 @@ func (v *Verifier) askResponders(ctx context.Context, cert, issuer *x509.Certifi
 	if have != nil && now.Before(have.pause.until) {
 		return v.told(have, now), true
 	}
-	if !wait {
+	if may != andWait {
 		return s, false
 	}
 	err := await(ctx, v.startAnswer(key, cert, issuer))

@@ -15,29 +15,38 @@ const (
 	retryDoubt = firstPause
 )
 
+// asking is what may be done for what is not known.
+type asking uint8
+
+const (
+	nothing asking = iota
+	aside          // what is old may be renewed, and nobody waits for that
+	andWait
+)
+
 // revocation asks about each certificate of the paths but its end, and returns
 // the identity of the first path that may pass. known is false if it would have
 // to wait and may not.
-func (v *Verifier) revocation(ctx context.Context, paths []*path, now time.Time, wait bool) (id *Identity, known bool, err error) {
+func (v *Verifier) revocation(ctx context.Context, paths []*path, now time.Time, may asking) (id *Identity, known bool, err error) {
 	if v.opts.Revocation == Skip {
 		return paths[0].id, true, nil
 	}
 	// Mostly all is known, and nothing need be set up to wait.
-	if id, known, err = v.firstThatPasses(ctx, paths, now, false); known || !wait {
+	if id, known, err = v.firstThatPasses(ctx, paths, now, min(may, aside)); known || may != andWait {
 		return id, known, err
 	}
 	asked, cancel := context.WithTimeout(ctx, v.opts.Timeout)
 	defer cancel()
-	id, _, err = v.firstThatPasses(asked, paths, now, true)
+	id, _, err = v.firstThatPasses(asked, paths, now, andWait)
 	if err != nil && ctx.Err() != nil {
 		return nil, true, ctx.Err() // the client has gone, or the handshake's time is over
 	}
 	return id, true, err
 }
 
-func (v *Verifier) firstThatPasses(ctx context.Context, paths []*path, now time.Time, wait bool) (id *Identity, known bool, err error) {
+func (v *Verifier) firstThatPasses(ctx context.Context, paths []*path, now time.Time, may asking) (id *Identity, known bool, err error) {
 	for _, p := range paths {
-		id, known, fault := v.passes(ctx, p, now, wait)
+		id, known, fault := v.passes(ctx, p, now, may)
 		switch {
 		case !known:
 			return nil, false, nil
@@ -51,12 +60,12 @@ func (v *Verifier) firstThatPasses(ctx context.Context, paths []*path, now time.
 }
 
 // passes judges one path.
-func (v *Verifier) passes(ctx context.Context, p *path, now time.Time, wait bool) (id *Identity, known bool, err error) {
+func (v *Verifier) passes(ctx context.Context, p *path, now time.Time, may asking) (id *Identity, known bool, err error) {
 	passed := *p.id
 	certs := passed.Chain
 	var told [revoked + 1]uint64 // by state
 	for i := range len(certs) - 1 {
-		s, known := v.ask(ctx, certs[i], certs[i+1], now, wait)
+		s, known := v.ask(ctx, certs[i], certs[i+1], now, may)
 		if !known {
 			return nil, false, nil
 		}
@@ -85,17 +94,17 @@ func (v *Verifier) passes(ctx context.Context, p *path, now time.Time, wait bool
 
 // ask returns what is known of one certificate: by the configured lists, then by
 // OCSP, and at last by the lists at its distribution points.
-func (v *Verifier) ask(ctx context.Context, cert, issuer *x509.Certificate, now time.Time, wait bool) (s status, known bool) {
+func (v *Verifier) ask(ctx context.Context, cert, issuer *x509.Certificate, now time.Time, may asking) (s status, known bool) {
 	s = v.askLists(cert, issuer, now)
 	if s.state == unknown && len(cert.OCSPServer) > 0 {
-		next, known := v.askResponders(ctx, cert, issuer, now, wait)
+		next, known := v.askResponders(ctx, cert, issuer, now, may)
 		if !known {
 			return s, false
 		}
 		s = s.then(next)
 	}
 	if s.state == unknown && len(cert.CRLDistributionPoints) > 0 {
-		next, known := v.askPoints(ctx, cert, issuer, now, wait)
+		next, known := v.askPoints(ctx, cert, issuer, now, may)
 		if !known {
 			return s, false
 		}

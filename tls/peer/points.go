@@ -68,11 +68,11 @@ func (k *fetchedCRL) usable(now time.Time) bool {
 
 // askPoints asks the lists at the certificate's distribution points, one after
 // the other, until one of them knows.
-func (v *Verifier) askPoints(ctx context.Context, cert, issuer *x509.Certificate, now time.Time, wait bool) (s status, known bool) {
+func (v *Verifier) askPoints(ctx context.Context, cert, issuer *x509.Certificate, now time.Time, may asking) (s status, known bool) {
 	id := issuerOf(issuer)
 	points := cert.CRLDistributionPoints
 	for i, point := range points[:min(len(points), maxPoints)] {
-		one, known := v.askPoint(ctx, crlKey{point, id}, cert, issuer, now, wait)
+		one, known := v.askPoint(ctx, crlKey{point, id}, cert, issuer, now, may)
 		if !known {
 			return s, false
 		}
@@ -86,7 +86,7 @@ func (v *Verifier) askPoints(ctx context.Context, cert, issuer *x509.Certificate
 	return s, true
 }
 
-func (v *Verifier) askPoint(ctx context.Context, key crlKey, cert, issuer *x509.Certificate, now time.Time, wait bool) (s status, known bool) {
+func (v *Verifier) askPoint(ctx context.Context, key crlKey, cert, issuer *x509.Certificate, now time.Time, may asking) (s status, known bool) {
 	r := v.shared
 	if _, err := parseURL(key.url); err != nil {
 		return status{err: err}, true
@@ -98,11 +98,11 @@ func (v *Verifier) askPoint(ctx context.Context, key crlKey, cert, issuer *x509.
 	have.lastUsed.Store(now.Unix())
 	switch {
 	case have.usable(now):
-		if have.due(now) {
+		if may != nothing && have.due(now) {
 			r.fetchCRL(key, have, refreshTimeout)
 		}
 	case now.Before(have.pause.until):
-	case !wait:
+	case may != andWait:
 		return s, false
 	default:
 		if err := await(ctx, r.fetchCRL(key, have, v.opts.Timeout)); err != nil {

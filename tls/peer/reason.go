@@ -91,7 +91,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // is none that tells it.
 func Code(err error, otherwise string) string {
 	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Reason.String()
+		return e.Why()
 	}
 	return otherwise
 }

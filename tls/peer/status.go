@@ -96,6 +96,15 @@ func (f *Fault) Error() string {
 	return f.Doubt.String() + ": " + f.Err.Error()
 }
 
+// Is reports whether f is ErrNotAsked.
+func (f *Fault) Is(target error) bool {
+	return target == ErrNotAsked && (f.Doubt == Busy || f.Doubt == Closing)
+}
+
+// ErrNotAsked is in the errors of certificates about which a server was to be asked
+// for whose answer there was no room, so that they say nothing of the certificate.
+var ErrNotAsked = errors.New("too many servers are being asked")
+
 // Unwrap returns what is behind f.
 func (f *Fault) Unwrap() error { return f.Err }
 

@@ -170,14 +170,14 @@ func (v *Verifier) CAs() []*x509.Certificate { return v.opts.Roots }
 // It may wait for OCSP and CRL servers, for Options.Timeout in all; Known does
 // not.
 func (v *Verifier) Verify(ctx context.Context, chain []*x509.Certificate) (*Identity, error) {
-	id, _, err := v.judge(ctx, chain, true)
+	id, _, err := v.judge(ctx, chain, andWait)
 	return id, err
 }
 
 // Known is Verify by what is known already: known is false if a server would
-// have to be asked, and then nothing else is told.
+// have to be asked, and then nothing else is told. It lets nobody be asked.
 func (v *Verifier) Known(chain []*x509.Certificate) (id *Identity, known bool, err error) {
-	return v.judge(context.Background(), chain, false)
+	return v.judge(context.Background(), chain, nothing)
 }
 
 // Generation changes when a CRL does, or an answer of OCSP that was good is so
@@ -189,14 +189,14 @@ func (v *Verifier) Generation() uint64 {
 	return v.shared.generation.Load()
 }
 
-func (v *Verifier) judge(ctx context.Context, chain []*x509.Certificate, wait bool) (*Identity, bool, error) {
+func (v *Verifier) judge(ctx context.Context, chain []*x509.Certificate, may asking) (*Identity, bool, error) {
 	now := v.shared.now()
 	paths, err := v.paths(chain, now)
 	if err != nil {
 		v.shared.counts.refused(err)
 		return nil, true, err
 	}
-	id, known, err := v.revocation(ctx, paths, now, wait)
+	id, known, err := v.revocation(ctx, paths, now, may)
 	if !known {
 		return nil, false, nil
 	}

@@ -116,7 +116,18 @@ func (c *Client) judge(ctx context.Context, e *entry, chain []*x509.Certificate)
 func (c *Client) judgeKnown(e *entry, chain []*x509.Certificate) (known bool, err error) {
 	generation := e.auth.Verifier.Generation()
 	id, known, err := e.auth.Verifier.Known(chain)
-	if !known {
+	if !known || errors.Is(err, peer.ErrNotAsked) {
+		return false, nil
+	}
+	return true, c.take(e, generation, id, err)
+}
+
+// renew is judgeKnown after servers were asked as far as they had to be. Nothing is
+// known if there was no room for that, or after the end of ctx.
+func (c *Client) renew(ctx context.Context, e *entry, chain []*x509.Certificate) (known bool, err error) {
+	generation := e.auth.Verifier.Generation()
+	id, err := e.auth.Verifier.Verify(ctx, chain)
+	if ctx.Err() != nil || errors.Is(err, peer.ErrNotAsked) {
 		return false, nil
 	}
 	return true, c.take(e, generation, id, err)
@@ -204,8 +215,8 @@ type Standing struct {
 
 // Stands says what has become of what Admit once let in for a host, or a handshake
 // for its own server name, and what goes on since. The error is why it is to end.
-// With wait servers may be asked for as long as the policy says, or ctx; an error
-// after the end of ctx says nothing.
+// With wait servers may be asked for as long as the policy says, or ctx, after whose
+// end nothing is known; nor is it where too many are being asked.
 func (s *Set) Stands(ctx context.Context, c *Client, host string, wait bool) (Standing, error) {
 	e, admission := s.admit(c, host)
 	if admission != Admitted && admission != AdmittedLast {
@@ -217,7 +228,7 @@ func (s *Set) Stands(ctx context.Context, c *Client, host string, wait bool) (St
 	if !c.holds(e) {
 		known, err := c.judgeKnown(e, c.Chain)
 		if !known && wait {
-			known, err = true, c.judge(ctx, e, c.Chain)
+			known, err = c.renew(ctx, e, c.Chain)
 		}
 		if err != nil || !known {
 			return Standing{Known: known}, err

@@ -34,7 +34,8 @@ type CertificateSettings struct {
 	SendCADN            bool
 	AllowPartialChain   bool
 
-	Kind string // the plugin's name
+	Kind    string // the plugin's name
+	LogName string // what logs tell of the verdict under; "": as that of the connection's certificate
 
 	// Credential finds the credential of a name, and whose it is.
 	Credential func(cfg *config.Config, subject string, ca config.ID) (credential, consumer config.ID, ok bool)
@@ -202,7 +203,7 @@ func (c *Certificates) Recognise(x *l7.Exchange, v *Verdict) l7.Verdict {
 		if len(v.groups) > 0 {
 			set(h, authenticatedGroups, v.groups[0])
 		}
-		x.AddCertified(l7.Certified{Kind: c.settings.Kind, Chain: v.chain})
+		x.AddCertified(l7.Certified{Kind: c.settings.Kind, LogName: c.settings.LogName, Chain: v.chain})
 		return l7.Next
 	}
 	consumer, credential := c.find(x.Config(), v)
@@ -220,7 +221,7 @@ func (c *Certificates) Recognise(x *l7.Exchange, v *Verdict) l7.Verdict {
 		return c.Failed(x)
 	}
 	Authenticate(x, consumer, credential)
-	x.AddCertified(l7.Certified{Kind: c.settings.Kind, Chain: v.chain, Consumer: consumer.ID})
+	x.AddCertified(l7.Certified{Kind: c.settings.Kind, LogName: c.settings.LogName, Chain: v.chain, Consumer: consumer.ID})
 	return l7.Next
 }
 
@@ -235,7 +236,7 @@ func (c *Certificates) Recertify(ctx context.Context, cfg *config.Config, claim 
 		known = true
 		id, err = c.verifier.Verify(ctx, claim.Chain)
 	}
-	if !known {
+	if !known || errors.Is(err, peer.ErrNotAsked) {
 		return l7.Recertified{}, nil
 	}
 	r := l7.Recertified{Known: true}
