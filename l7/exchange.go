@@ -42,6 +42,7 @@ type Exchange struct {
 	pipeline  *Pipeline
 	plan      *Plan
 	at        int // order of the Request hook that runs
+	atStep    int // place of the Response hook that runs
 	reply     *Reply
 	err       *Error
 	headSent  bool
@@ -50,10 +51,11 @@ type Exchange struct {
 	slots     []slot
 	logValues []Field
 	certified []Certified
-	line      []byte     // what LogLine returns, once it is made
-	lineBlock *buf.Block // where it is made; nil: no log wanted it
-	held      heldBody   // the request's body, if any of it was read ahead
-	filtered  *filtered  // Wire, if the answer's content passes through filters
+	line      []byte        // what LogLine returns, once it is made
+	lineBlock *buf.Block    // where it is made; nil: no log wanted it
+	held      heldBody      // the request's body, if any of it was read ahead
+	prefix    *heldResponse // Wire, if the answer is held back; the last one that was; nil: none was
+	filtered  *filtered     // Wire, if the answer's content passes through filters
 
 	started, forwarded, answered, ended int64 // sock.Now; 0: did not happen
 }

@@ -46,6 +46,24 @@ type (
 // look at this exchange's content.
 type BodyReader interface{ BodyLimit(x *Exchange) int64 }
 
+// BodyPeeker is a plugin whose Request hook looks at the beginning of the
+// request's content. Before the hook runs the pipeline reads until BodyPeek bytes
+// of it, or all, are here; what follows is streamed once the hooks have let the
+// request pass. What does not fit into node.limits.body_buffers is refused with
+// 503. A result of 0 means that the plugin does not look at this exchange's
+// content, which then waits for nothing. See Exchange.BodyPrefix.
+type BodyPeeker interface{ BodyPeek(x *Exchange) int64 }
+
+// ResponsePeeker is a plugin whose Response hook looks at the beginning of the
+// content of the upstream's answer. Before the hook runs the pipeline holds the
+// answer back, head and all, until ResponsePeek bytes of its content, or all, are
+// here: so that the hook can still replace it. Content that does not fit into
+// node.limits.body_buffers ends the exchange with 503. ResponsePeek sees x.Resp;
+// a result of 0 means that the plugin does not look at this answer's content. An
+// answer without content, and one of our own, is never held back. See
+// Exchange.ResponsePrefix.
+type ResponsePeeker interface{ ResponsePeek(x *Exchange) int64 }
+
 // Instance is a configured plugin at its place in the order.
 type Instance struct {
 	Order  int    // the kind's place in plugins/catalog; below zero on a listener
@@ -61,7 +79,9 @@ type Step[H any] struct {
 	Hook  H
 	Build uint64 // the instance's
 
-	reader BodyReader // the plugin, if it is one; for Request hooks
+	reader BodyReader     // the plugin, if it is one; for Request hooks, as is the next
+	peeker BodyPeeker     // the plugin, if it is one
+	holder ResponsePeeker // the plugin, if it is one; for Response hooks
 }
 
 // Plan is what runs for an exchange: one slice of hooks per phase, in order.
@@ -138,9 +158,9 @@ func appendStep[H any](steps []Step[H], in Instance) []Step[H] {
 		return steps
 	}
 	s := Step[H]{Order: in.Order, Kind: in.Kind, Hook: h, Build: in.Build}
-	if r, ok := in.Plugin.(BodyReader); ok {
-		s.reader = r
-	}
+	s.reader, _ = in.Plugin.(BodyReader)
+	s.peeker, _ = in.Plugin.(BodyPeeker)
+	s.holder, _ = in.Plugin.(ResponsePeeker)
 	return append(steps, s)
 }
 

@@ -112,6 +112,7 @@ func (p *Pipeline) Serve(x *Exchange) {
 		x.Fail(err)
 		p.replace(x)
 	}
+	x.unhold()
 	switch {
 	case x.headSent && x.err != nil:
 		x.Wire.Abort(x.err.Reason)
@@ -169,11 +170,9 @@ func (p *Pipeline) run(x *Exchange) error {
 		if step == nil {
 			break
 		}
-		if step.reader != nil && x.Req.Body != nil {
-			if limit := step.reader.BodyLimit(x); limit > 0 {
-				if err := x.readBody(limit); err != nil {
-					return err
-				}
+		if x.Req.Body != nil {
+			if err := x.readFor(step); err != nil {
+				return err
 			}
 		}
 		if step.Hook.Request(x) == Done {
@@ -193,6 +192,23 @@ func (p *Pipeline) run(x *Exchange) error {
 		x.forwarded = sock.Now()
 	}
 	return p.Forwarder.Forward(x)
+}
+
+// readFor reads the content that a step's hook looks at.
+func (x *Exchange) readFor(step *Step[RequestHook]) error {
+	if step.reader != nil {
+		if limit := step.reader.BodyLimit(x); limit > 0 {
+			if err := x.readBody(limit); err != nil {
+				return err
+			}
+		}
+	}
+	if step.peeker != nil {
+		if n := step.peeker.BodyPeek(x); n > 0 {
+			return x.readAhead(n)
+		}
+	}
+	return nil
 }
 
 // nextRequestStep returns the first step of the plan behind the one that ran
@@ -350,21 +366,37 @@ func (p *Pipeline) problem(e *Error) *Reply {
 
 // SendHead runs the plan's Response hooks over x.Resp, adds the fields that are
 // ours, and writes the final head. Done means that a hook has replaced the
-// upstream's answer by a reply, which the pipeline will write.
+// upstream's answer by a reply, which the pipeline will write. Where a plugin
+// looks at the content first, the head is only written when enough of that has
+// gone to x.Wire, whose methods may then fail with ErrReplaced.
 func (x *Exchange) SendHead() (Verdict, error) {
-	p := x.pipeline
 	x.answered = sock.Now()
-	for i := range x.plan.Response {
-		if x.plan.Response[i].Hook.Response(x) == Done && x.Proxied {
+	return x.sendHead(0)
+}
+
+// sendHead is SendHead from the plan's given Response hook on.
+func (x *Exchange) sendHead(from int) (Verdict, error) {
+	for i := from; i < len(x.plan.Response); i++ {
+		step := &x.plan.Response[i]
+		x.atStep = i
+		if step.holder != nil && x.Proxied && x.holdResponse(step.holder, i) {
+			return Next, nil
+		}
+		if step.Hook.Response(x) == Done && x.Proxied {
 			return Done, nil
 		}
 	}
+	return Next, x.writeHead()
+}
+
+// writeHead puts the filters in front of the wire and writes x.Resp.
+func (x *Exchange) writeHead() error {
 	if len(x.plan.ResponseBody) > 0 {
 		x.filterBody()
 	}
-	p.Policy.apply(x)
+	x.pipeline.Policy.apply(x)
 	x.headSent = true
-	return Next, x.Wire.WriteHead(x.Resp.Status, &x.Resp.Header, x.Resp.Size)
+	return x.Wire.WriteHead(x.Resp.Status, &x.Resp.Header, x.Resp.Size)
 }
 
 // end logs and counts the exchange. It is also the border at which a broken
@@ -405,6 +437,7 @@ func (p *Pipeline) panicked(x *Exchange, v any) {
 // runs.
 func (p *Pipeline) answerPanic(x *Exchange) {
 	x.err = &Error{Status: http.StatusInternalServerError, Message: "An unexpected error occurred", Reason: ReasonInternal}
+	x.unhold()
 	if x.filtered != nil && !x.headSent {
 		x.Wire = x.filtered.Wire // the panic may have been a filter's
 	}

@@ -27,6 +27,7 @@ const (
 	ReasonConnectRefused // method CONNECT (405)
 	ReasonMisdirected    // the connection's handshake was not one for the host (421)
 	ReasonCertificate    // its certificate, by which the exchange went on, counts no longer
+	ReasonWAF            // the web application firewall denied it, or could not inspect it
 
 	// The upstream's doing.
 	ReasonNoEndpoint       // nothing to send to (503)
@@ -65,6 +66,7 @@ var reasonNames = [reasonCount]string{
 	ReasonConnectRefused:   "connect_refused",
 	ReasonMisdirected:      "misdirected",
 	ReasonCertificate:      "client_certificate",
+	ReasonWAF:              "waf",
 	ReasonNoEndpoint:       "no_endpoint",
 	ReasonNameResolution:   "name_resolution",
 	ReasonUpstreamConnect:  "upstream_connect",

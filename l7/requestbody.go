@@ -49,6 +49,9 @@ func (b *heldBody) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
+	if b.from > 0 && b.rest != nil {
+		b.drop() // what follows may take long, and nobody asks for this again
+	}
 	if b.rest == nil {
 		return 0, io.EOF
 	}
@@ -78,12 +81,18 @@ func (b *heldBody) Whole() ([]byte, bool) {
 	return b.held, true
 }
 
-// release gives the storage back.
-func (b *heldBody) release() {
+// drop gives the storage back.
+func (b *heldBody) drop() {
 	b.block.Put()
 	if b.budget != nil {
 		b.budget.Add(-b.cost)
 	}
+	b.held, b.from, b.block, b.cost = nil, 0, nil, 0
+}
+
+// release gives the storage back, and forgets what follows.
+func (b *heldBody) release() {
+	b.drop()
 	*b = heldBody{}
 }
 
@@ -137,52 +146,63 @@ func (x *Exchange) holdWhole(all []byte) {
 // readBody reads the whole content for a plugin that looks at it, at most limit
 // bytes.
 func (x *Exchange) readBody(limit int64) error {
-	body := x.Req.Body
-	switch {
-	case body == nil:
-		return nil
-	case x.Req.ContentLength > limit:
+	if x.Req.ContentLength > limit {
 		return errBody
-	case body == RequestBody(&x.held) && x.held.rest == nil:
-		if int64(len(x.held.held)) > limit {
-			return errBody
+	}
+	if err := x.readAhead(limit); err != nil {
+		return err
+	}
+	if x.held.rest != nil || int64(len(x.held.held)) > limit {
+		return errBody
+	}
+	return nil
+}
+
+// readAhead reads content until more than limit bytes of it, or all, are held.
+func (x *Exchange) readAhead(limit int64) error {
+	if x.Req.Body != RequestBody(&x.held) {
+		if w, ok := x.Req.Body.(WholeBody); ok {
+			if all, ok := w.Whole(); ok {
+				x.holdWhole(all)
+				return nil
+			}
 		}
+		x.held.rest = x.Req.Body
+		x.Req.Body = &x.held
+	}
+	b := &x.held
+	if b.rest == nil || int64(len(b.held)) > limit {
 		return nil
 	}
-	if w, ok := body.(WholeBody); ok {
-		if all, ok := w.Whole(); ok {
-			x.holdWhole(all)
-			return nil
-		}
-	}
-	shared := x.pipeline.Shared
-	x.held.budget = &shared.bodies
-	var content []byte
-	for {
+	b.budget = &x.pipeline.Shared.bodies
+	content := b.held[:len(b.held):len(b.held)] // what it lies in may be lent
+	for int64(len(content)) <= limit {
 		if len(content) == cap(content) {
 			// Room grows with what arrives: an announced length alone costs nothing.
 			more := max(int64(buf.Small), int64(cap(content)))
 			if left := x.Req.ContentLength - int64(len(content)); left > 0 {
 				more = min(more, left)
 			}
+			more = min(more, limit+1-int64(len(content)))
 			if !x.reserve(more) {
 				return errNoRoom
 			}
 			content = append(make([]byte, 0, int64(cap(content))+more), content...)
 		}
-		n, err := body.Read(content[len(content):cap(content)])
+		n, err := b.rest.Read(content[len(content):cap(content)])
 		content = content[:len(content)+n]
-		if int64(len(content)) > limit {
-			return errBody
-		}
-		if err != nil {
-			x.held.held, x.held.from = content, 0
-			return x.settleHeld(body, err)
-		}
-		if n == 0 {
+		b.held = content
+		switch {
+		case err == io.EOF:
+			b.trailer, b.rest = b.rest.Trailer(), nil
+			return nil
+		case err != nil:
+			return err
+		case n == 0:
 			return asError(io.ErrNoProgress)
 		}
 	}
+	return nil
 }
 
 // reserve counts n bytes in, unless they are more than all bodies together may
@@ -223,6 +243,23 @@ func (x *Exchange) Body() []byte {
 	return nil
 }
 
+// BodyPrefix returns the beginning of the request's content in the Request hook
+// of a plugin that asked for at most limit bytes by BodyPeek, and whether that is
+// all of it. It must not be changed, and is valid until the Request hooks have
+// run.
+func (x *Exchange) BodyPrefix(limit int64) (prefix []byte, whole bool) {
+	if x.Req.Body == nil {
+		return nil, true
+	}
+	if x.Req.Body != RequestBody(&x.held) {
+		return nil, false
+	}
+	if held := x.held.held; int64(len(held)) > limit {
+		return held[:limit], false
+	}
+	return x.held.held, x.held.rest == nil
+}
+
 // SetBody lets the upstream be sent b in place of the request's content. The
 // exchange keeps b until it ends.
 func (x *Exchange) SetBody(b []byte) {
@@ -241,12 +278,16 @@ func (x *Exchange) LimitBody(most int64, r *Reply) {
 	if x.Req.Body == nil || x.Req.ContentLength >= 0 {
 		return
 	}
-	if x.Req.Body == RequestBody(&x.held) && x.held.rest == nil {
-		return // it is all here, and x.Body tells how long it is
-	}
-	x.Req.Body = &limitedBody{RequestBody: x.Req.Body, left: most, err: &Error{
+	err := &Error{
 		Status: r.Status, Message: http.StatusText(r.Status), Reason: ReasonBodyTooLarge, Side: SideClient, Reply: r,
-	}}
+	}
+	switch {
+	case x.Req.Body != RequestBody(&x.held):
+		x.Req.Body = &limitedBody{RequestBody: x.Req.Body, left: most, err: err}
+	case x.held.rest != nil:
+		x.held.rest = &limitedBody{RequestBody: x.held.rest, left: most - int64(len(x.held.held)), err: err}
+	default: // it is all here, and x.Body tells how long it is
+	}
 }
 
 // limitedBody is content of unknown length under a bound.

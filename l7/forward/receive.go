@@ -57,7 +57,11 @@ func (l *leg) receive(a answer) *l7.Error {
 			return nil
 		}
 		l.now = x.Answered()
-		return l.content(&a)
+		if err := l.content(&a); err != l7.ErrReplaced {
+			return err
+		}
+		l.framing.Close = true // as above
+		return nil
 	}
 }
 
