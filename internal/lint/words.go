@@ -77,7 +77,7 @@ func literals(e ast.Expr) (first, last string) {
 }
 
 // metricName is the grammar of a metric's name: bulwark, nouns, unit.
-var metricName = regexp.MustCompile(`^bulwark(_[a-z]+)+_(total|seconds|bytes|info|active|health|addresses|entries|certificates)$`)
+var metricName = regexp.MustCompile(`^bulwark(_[a-z]+)+_(total|seconds|bytes|info|active|health|addresses|entries|certificates|score)$`)
 
 // checkMetricNames finds calls whose first argument is a metric's name, which
 // starts as all of ours do, but does not follow the grammar.
@@ -108,6 +108,11 @@ const glossaryFile = "docs/glossary.md"
 var foreign = map[string]string{
 	"EchoDownstream":  "Kong's key echo_downstream of correlation-id",
 	"echo_downstream": "Kong's key of correlation-id",
+
+	"Inbound": "the Core Rule Set's word for the scores of requests", "inbound": "the same",
+	"Outbound": "its word for the scores of responses", "outbound": "the same",
+	"InboundThreshold": "the threshold of such a score", "inbound_threshold": "the same",
+	"OutboundThreshold": "the threshold of such a score", "outbound_threshold": "the same",
 }
 
 var quoted = regexp.MustCompile("`([^`]+)`")

@@ -1,0 +1,169 @@
+package waf
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/corazawaf/coraza/v3/collection"
+)
+
+const (
+	mask      = "***"
+	minSecret = 4 // bytes; shorter values stand in too much that is none
+)
+
+// secretFields carry secrets whatever their value; secretNames are names of
+// parameters, cookies and fields that do, and secretParts what stands in such
+// names. All in lower case.
+var (
+	secretFields = []string{"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token", "x-csrf-token"}
+	secretNames  = []string{"pwd", "pass", "pin", "otp", "cvv", "cvc", "sid", "jwt", "auth", "session", "sessionid", "ssn", "card", "key"}
+	secretParts  = []string{"password", "passwd", "passphrase", "passcode", "secret", "token", "apikey", "api_key", "api-key", "credential", "creditcard", "card_number", "cardnumber", "private_key", "access_key"}
+)
+
+// secretPair finds what looks like a parameter with such a name in a text that
+// holds many: a query, a form, JSON.
+var secretPair = regexp.MustCompile(`(?i)(["']?[\w.\[\]-]*(?:` + strings.Join(quoted(secretParts), "|") + `)[\w.\[\]-]*["']?\s*[=:]\s*|(?:^|[?&;,{\s"'])["']?(?:` + strings.Join(secretNames, "|") + `)["']?\s*[=:]\s*)("(?:[^"\\]|\\.)*"?|[^&;,\s"'}]+)`)
+
+func quoted(parts []string) []string {
+	var q []string
+	for _, p := range parts {
+		q = append(q, regexp.QuoteMeta(p))
+	}
+	return q
+}
+
+// isSecretName reports whether what bears the name is nothing to be told.
+func isSecretName(name string) bool {
+	name = strings.ToLower(name)
+	if slices.Contains(secretFields, name) || slices.ContainsFunc(secretParts, func(p string) bool { return strings.Contains(name, p) }) {
+		return true
+	}
+	// Of JSON and PHP's arrays the last part is the name: json.user.pass, user[pass].
+	last := strings.TrimRight(name, "]")
+	if dot := strings.LastIndexAny(last, ".["); dot >= 0 {
+		last = last[dot+1:]
+	}
+	return slices.Contains(secretNames, last)
+}
+
+// isSecret reports whether a value of a variable is nothing to be told.
+func isSecret(variable, key string) bool {
+	switch variable {
+	case "REQUEST_COOKIES":
+		return true
+	case "MATCHED_VARS": // its keys are variables with their keys
+		variable, key, _ = strings.Cut(key, ":")
+		return variable != "MATCHED_VARS" && isSecret(variable, key)
+	case "REQUEST_HEADERS", "RESPONSE_HEADERS", "ARGS", "ARGS_GET", "ARGS_POST", "RESPONSE_ARGS":
+		return isSecretName(key)
+	}
+	return false
+}
+
+// secrets are values of an exchange that must stand nowhere in its event.
+type secrets struct {
+	known []string // longest first; of those above maskMargin only the beginning
+	all   bool     // there are more than are known
+	left  int      // bytes that may still be searched
+}
+
+// secrets finds them: by the fields, cookies and parameters they came in, and
+// what looks like one within others.
+func (i *Inspection) secrets() *secrets {
+	s := &secrets{left: maxMasked}
+	seen := make(map[string]bool)
+	add := func(value string) {
+		value = strings.Trim(value, `"'`)
+		value = value[:min(len(value), maskMargin)]
+		if len(value) >= minSecret && value != mask && len(seen) <= maxSecrets {
+			seen[value] = true
+		}
+	}
+	within := func(text string) {
+		text = text[:min(len(text), maxSearched)]
+		if len(seen) > maxSecrets || !strings.ContainsAny(text, "=:") || !s.take(len(text)) {
+			return
+		}
+		for _, m := range secretPair.FindAllStringSubmatch(text, maxSecrets+1) {
+			add(m[2])
+		}
+	}
+	v := i.tx.Variables()
+	for _, c := range []collection.Collection{v.RequestHeaders(), v.RequestCookies(), v.ResponseHeaders(), v.Args()} {
+		for _, d := range c.FindAll() {
+			if isSecret(d.Variable().Name(), d.Key()) {
+				add(d.Value())
+			}
+			within(d.Key())
+			within(d.Value())
+		}
+	}
+	within(i.target)
+	within(v.RequestBody().Get())
+	s.all = s.all || len(seen) > maxSecrets
+	for value := range seen {
+		s.known = append(s.known, value)
+	}
+	// A longer one may contain a shorter one, which must not spoil it first.
+	slices.SortFunc(s.known, func(a, b string) int { return len(b) - len(a) })
+	return s
+}
+
+// take reports whether n more bytes may be searched. If not, nobody knows what
+// secrets there are, and nothing is told.
+func (s *secrets) take(n int) bool {
+	if s.left -= n; s.left < 0 {
+		s.all = true
+	}
+	return !s.all
+}
+
+// conceal cuts a text to max bytes and masks the secrets in it: those that are
+// known by their value, and what looks like one.
+func (s *secrets) conceal(text string, max int) string {
+	if text == "" {
+		return ""
+	}
+	window := min(len(text), max+maskMargin)
+	if !s.take(window) {
+		return mask
+	}
+	isCut := window < len(text)
+	text = text[:window]
+	for _, secret := range s.known {
+		if before, _, ok := strings.Cut(text, secret); ok && len(secret) == maskMargin {
+			text, isCut = before+mask, false // where it ends is not known
+		}
+		text = strings.ReplaceAll(text, secret, mask)
+	}
+	text = maskPairs(text)
+	if isCut { // the window's end may hold the beginning of a secret
+		return cut(text, min(max, len(text)-min(len(text), maskMargin)))
+	}
+	return cut(text, max)
+}
+
+// maskPairs masks the values of secret parameters in a text.
+func maskPairs(text string) string {
+	if !strings.ContainsAny(text, "=:") {
+		return text
+	}
+	return secretPair.ReplaceAllString(text, "${1}"+mask)
+}
+
+var foundWithin = regexp.MustCompile(`found within ([A-Z_]+(?::[\w.\[\]-]{0,100})?)`)
+
+// concealData masks the log data of a rule, which the Core Rule Set writes as
+// "Matched Data: piece found within VARIABLE:key: value". If the value is a
+// secret, so are its pieces, whatever has been done to them.
+func (s *secrets) concealData(data string, hidden bool) string {
+	if !hidden {
+		return s.conceal(data, maxText)
+	}
+	if m := foundWithin.FindStringSubmatch(data[:min(len(data), maxText+maskMargin)]); m != nil {
+		return "Matched Data: " + mask + " found within " + m[1] + ": " + mask
+	}
+	return mask
+}
