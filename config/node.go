@@ -28,7 +28,7 @@ type Node struct {
 	Store      schema.Unserved `json:"store" doc:"Where desired state lives, if not in this file."`
 	TLS        NodeTLS         `json:"tls" doc:"How TLS is spoken with clients."`
 	ACME       ACME            `json:"acme" doc:"Certificates that are ordered by themselves (ACME)."`
-	WAF        schema.Unserved `json:"waf" doc:"Defaults of the web application firewall."`
+	WAF        NodeWAF         `json:"waf" doc:"Rules of the web application firewall, for all instances of the plugin waf."`
 	Telemetry  schema.Unserved `json:"telemetry" doc:"Export of traces and metrics."`
 
 	RealIPHeader    string `json:"real_ip_header" default:"X-Real-IP" check:"header_name" doc:"Field in which a trusted peer names the client, for plugins, logs and balancing. Of X-Forwarded-For the last address counts. proxy_protocol: no field, but the connection alone."`
@@ -77,9 +77,21 @@ type ListenerLimits struct {
 
 // Log says what is logged, and where.
 type Log struct {
-	Level  string          `json:"level" default:"info" enum:"debug,info,warn,error" doc:"Least severe level of the error log."`
-	Access string          `json:"access" default:"stdout" doc:"Where the access log goes: stdout, a path, or off."`
-	WAF    schema.Unserved `json:"waf" doc:"Where the audit log of the web application firewall goes."`
+	Level     string `json:"level" default:"info" enum:"debug,info,warn,error" doc:"Least severe level of the error log."`
+	Access    string `json:"access" default:"stdout" doc:"Where the access log goes: stdout, a path, or off."`
+	WAF       string `json:"waf" default:"stdout" doc:"Where the log of the web application firewall goes, an event for each exchange in which a rule matched: stdout, a path, or off."`
+	WAFFormat string `json:"waf_format" default:"json" enum:"json,modsecurity" doc:"What the log of the web application firewall looks like: json, an object for each exchange; modsecurity, an error line of ModSecurity for each match."`
+}
+
+// Values of Log.WAFFormat.
+const (
+	WAFJSON        = "json"
+	WAFModSecurity = "modsecurity"
+)
+
+// NodeWAF is what all instances of the plugin waf have in common.
+type NodeWAF struct {
+	Rules string `json:"rules" doc:"Directory with rules that replace or extend those that are built in; it is watched. See waf.md."`
 }
 
 // RouterFlavor says how routes are matched.
@@ -114,7 +126,7 @@ type Limits struct {
 	TargetBytes           schema.Size     `json:"target_bytes" default:"8KiB" min:"256" max:"1MiB" doc:"Bytes of a request target; 414 above. At most head_bytes."`
 	BodyBytes             schema.Size     `json:"body_bytes" default:"0" min:"0" doc:"Bytes of a request body; 413 above; 0 means no limit."`
 	CacheBytes            schema.Size     `json:"cache_bytes" default:"128MiB" min:"0" doc:"Bytes of all answers that proxy-cache stores; the least wanted make room above; 0 stores none."`
-	BodyBuffers           schema.Size     `json:"body_buffers" default:"256MiB" min:"1MiB" doc:"Bytes of all request bodies that plugins hold at once; 503 above."`
+	BodyBuffers           schema.Size     `json:"body_buffers" default:"256MiB" min:"1MiB" doc:"Bytes of the content of requests and responses that plugins hold at once, all together; 503 above."`
 	HeaderTimeout         schema.Duration `json:"header_timeout" default:"10s" min:"100ms" max:"1h" doc:"Time a client has to send a request head, and before it a PROXY header, a ClientHello and the rest of the handshake, each."`
 	IdleTimeout           schema.Duration `json:"idle_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time a connection may be without a request."`
 	ReadTimeout           schema.Duration `json:"read_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time between two reads of a request body."`

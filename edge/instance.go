@@ -77,21 +77,47 @@ func (c *compiler) buildPlugin(e *config.Plugin) (*instance, error) {
 		return nil, fmt.Errorf("BUG: kind %q passed validation", e.Name)
 	}
 	if old := c.prev.plugins[e.ID]; old != nil && old.order == order && old.builtFor(e) && c.sameAuthorities(e) {
-		return c.place(old.instance, e), nil
+		outdated, err := c.outdated(old.instance, e)
+		if err != nil {
+			return nil, err
+		}
+		if !outdated {
+			return c.place(old.instance, e), nil
+		}
+		if c.touched != nil {
+			c.touched.plugin(e) // of the entity itself nothing has changed
+		}
 	}
 	kind := c.env.Kinds[order]
-	built, err := kind.Build(e.Config, plugins.Env{
+	built, err := kind.Build(e.Config, c.pluginEnv(e))
+	if err != nil {
+		return nil, err
+	}
+	return c.place(&instance{entity: e, kind: kind, order: order, plugin: built, build: c.env.State.NextBuild()}, e), nil
+}
+
+func (c *compiler) pluginEnv(e *config.Plugin) plugins.Env {
+	env := plugins.Env{
 		Log:     c.env.Log.With("plugin", e.Name, "plugin_id", e.ID.String()),
 		Metrics: c.env.Metrics,
 		State:   c.env.State,
 		Bans:    c.env.Bans,
 		Config:  c.cfg,
 		Peers:   c.env.Peers,
-	})
-	if err != nil {
-		return nil, err
 	}
-	return c.place(&instance{entity: e, kind: kind, order: order, plugin: built, build: c.env.State.NextBuild()}, e), nil
+	if c.snap.accessLog != nil {
+		env.Access = c.snap.accessLog.LineLog
+	}
+	return env
+}
+
+// outdated reports whether an instance depends on something beside its entity e
+// that is another now.
+func (c *compiler) outdated(in *instance, e *config.Plugin) (bool, error) {
+	if d, ok := in.plugin.(plugins.Dependent); ok {
+		return d.Outdated(c.pluginEnv(e))
+	}
+	return false, nil
 }
 
 // place makes an instance one of the snapshot's.

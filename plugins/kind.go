@@ -69,6 +69,7 @@ type Env struct {
 	Bans    *l4.Bans           // clients that no listener lets in for a while
 	Config  *config.Config     // that the instance is part of; see config.Truster
 	Peers   *peer.Revocation   // what is known of certificates that were revoked
+	Access  *telemetry.LineLog // the access log; nil: off
 }
 
 // Asker is an instance that wants clients to be asked for a certificate, in the
@@ -77,6 +78,14 @@ type Asker interface {
 	// ClientAuth returns what they are asked, by policy.Request; the caller does not
 	// change it.
 	ClientAuth() *policy.ClientAuth
+}
+
+// Dependent is an instance that depends on more than its own configuration, such
+// as files or settings of the node. It is asked whenever a configuration is
+// compiled in which its own is unchanged; if it is outdated another one is built
+// in its place. An error refuses the configuration.
+type Dependent interface {
+	Outdated(env Env) (bool, error)
 }
 
 // Reopener is an instance with a log file, which Reopen opens anew after it was

@@ -42,7 +42,7 @@ type LineTarget struct {
 	Hint string // what Path may be, for who reads that it cannot be opened
 	Mode uint32 // of a file that is created, before the umask
 
-	stdout bool
+	Stdout bool // lines go to standard output, and Path only names it
 }
 
 // LineLog carries finished lines to a file or to standard output. Write copies
@@ -80,7 +80,7 @@ type LineLog struct {
 // owns Close.
 func OpenLineLog(target string, count *LineCounters, log *slog.Logger) (*LineLog, error) {
 	return OpenLines(LineTarget{
-		Path: target, What: "access log", Mode: accessLogMode, stdout: target == Stdout,
+		Path: target, What: "access log", Mode: accessLogMode, Stdout: target == Stdout,
 		Hint: `node.log.access is "stdout", "off" or a path that the process may write`,
 	}, count, log)
 }
@@ -166,7 +166,7 @@ func (l *LineLog) Write(line []byte) bool {
 // now on, as log rotation wants it. On an error the old file serves on. On
 // standard output it does nothing.
 func (l *LineLog) Reopen() error {
-	if l.target.stdout {
+	if l.target.Stdout {
 		return nil
 	}
 	s, err := openSink(&l.target)

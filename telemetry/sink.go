@@ -42,7 +42,7 @@ type sink struct {
 // openSink opens a target for appending.
 func openSink(t *LineTarget) (*sink, error) {
 	s := &sink{fd: unix.Stdout, what: t.What, name: t.Path}
-	if !t.stdout {
+	if !t.Stdout {
 		// O_NONBLOCK so that a FIFO without a reader is an error, not a wait.
 		const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_CLOEXEC | unix.O_NOCTTY | unix.O_NONBLOCK
 		fd, err := ignoringEINTR(func() (int, error) { return unix.Open(t.Path, flags, t.Mode) })

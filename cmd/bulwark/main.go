@@ -26,7 +26,7 @@ func main() {
 		SilenceErrors: true,
 	}
 	root.SetVersionTemplate("bulwark {{.Version}}\n")
-	root.AddCommand(runCommand(), checkCommand(), certsCommand(), schemaCommand(), originCommand(), benchCommand(), acmeCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), certsCommand(), schemaCommand(), originCommand(), benchCommand(), acmeCommand(), wafCommand(), versionCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	if err := root.ExecuteContext(context.Background()); err != nil {
 		if !errors.Is(err, errSaid) {

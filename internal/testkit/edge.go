@@ -84,7 +84,7 @@ func (e *Edge) Load(yaml string) (*config.Config, error) {
 }
 
 // Complete adds to a configuration what every test wants: listeners on free
-// ports, no status listener, and the access log in a file. What the
+// ports, no status listener, and the access log and the WAF's in files. What the
 // configuration says itself is kept.
 func Complete(src, accessLog string) ([]byte, error) {
 	doc := make(map[string]any)
@@ -96,7 +96,7 @@ func Complete(src, accessLog string) ([]byte, error) {
 		node = make(map[string]any)
 	}
 	preset(node, "status", "off")
-	preset(node, "log", map[string]any{"access": accessLog})
+	preset(node, "log", map[string]any{"access": accessLog, "waf": accessLog + wafSuffix})
 	preset(node, "listeners", []any{
 		map[string]any{"name": "http", "address": "127.0.0.1:0", "serve": "http"},
 		map[string]any{"name": "https", "address": "127.0.0.1:0", "serve": "https"},
@@ -129,6 +129,18 @@ func (e *Edge) At(listener string) netip.AddrPort {
 func (e *Edge) AccessLog() []string {
 	b, err := os.ReadFile(e.access)
 	if err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+}
+
+// wafSuffix is what the WAF's log has behind the access log's name.
+const wafSuffix = ".waf"
+
+// WAFLog returns the lines of the WAF's log so far, as AccessLog does.
+func (e *Edge) WAFLog() []string {
+	b, err := os.ReadFile(e.access + wafSuffix)
+	if err != nil || len(b) == 0 {
 		return nil
 	}
 	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")

@@ -25,6 +25,7 @@ import (
 	"github.com/bulwark-edge/bulwark/plugins/responsetransformer"
 	"github.com/bulwark-edge/bulwark/plugins/tlshandshakemodifier"
 	"github.com/bulwark-edge/bulwark/plugins/tlsmetadataheaders"
+	"github.com/bulwark-edge/bulwark/plugins/waf"
 )
 
 // All returns the kinds in the order they run.
@@ -36,6 +37,7 @@ func All() Catalog {
 		headercertauth.Kind(),
 		tlshandshakemodifier.Kind(),
 		tlsmetadataheaders.Kind(),
+		waf.Kind(),
 		botdetection.Kind(),
 		iprestriction.Kind(),
 		cors.Kind(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -59,8 +60,40 @@ func (s *Store) Load() (*config.Config, error) {
 		}
 		return os.ReadFile(name)
 	})
+	if err == nil && cfg.Node.WAF.Rules != "" {
+		readFolder(cfg.Node.WAF.Rules, read)
+	}
 	s.follow(read, err != nil)
 	return cfg, err
+}
+
+// maxFolderFiles bounds the files of a folder that changes are told of.
+const maxFolderFiles = 4096
+
+// readFolder adds the marks of a folder's files and of the folders below it. What
+// cannot be looked at is left to who reads it, which is later.
+func readFolder(dir string, read map[string]string) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return
+	}
+	root := abs
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		root = real
+	}
+	left := maxFolderFiles
+	_ = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || left == 0 {
+			return fs.SkipAll
+		}
+		left--
+		if d.IsDir() {
+			name += "/." // so that the folder counts as the place to watch
+		}
+		read[name] = mark(name)
+		return nil
+	})
+	read[abs] = mark(abs)
 }
 
 func (s *Store) load(readFile func(string) ([]byte, error)) (*config.Config, error) {

@@ -1,0 +1,120 @@
+package waf
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/internal/buf"
+	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/telemetry"
+	engine "github.com/bulwark-edge/bulwark/waf"
+)
+
+const (
+	// logMode lets the owner write and the group read: events tell of requests
+	// what the access log does.
+	logMode = 0o640
+
+	// logCloseTime bounds the last writes to a log that no instance uses any more.
+	logCloseTime = 5 * time.Second
+)
+
+// logs are the open logs of a process, by target. Safe for concurrent use.
+type logs struct {
+	log   *slog.Logger
+	count *telemetry.LineCounters
+
+	mu   sync.Mutex
+	open map[string]*telemetryLog
+}
+
+// telemetryLog is a log of ours, which instances share.
+type telemetryLog struct {
+	*telemetry.LineLog
+	users int // guarded by the logs' mu
+}
+
+// eventLog is where an instance's events go. On nil they go nowhere.
+type eventLog struct {
+	line   *telemetry.LineLog
+	own    bool // else it is the access log
+	format string
+}
+
+// use opens the log of the node's settings, or shares it; nil if it is off. Where
+// the access log has the same target events go to that, so that lines stay whole.
+func (l *logs) use(env plugins.Env) (*eventLog, error) {
+	node := &env.Config.Node.Log
+	switch {
+	case node.WAF == config.LogOff:
+		return nil, nil
+	case env.Access != nil && env.Access.Target() == node.WAF:
+		return &eventLog{line: env.Access, format: node.WAFFormat}, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	shared := l.open[node.WAF]
+	if shared == nil {
+		line, err := telemetry.OpenLines(telemetry.LineTarget{
+			Path: node.WAF, What: "log of the WAF", Mode: logMode, Stdout: node.WAF == config.LogStdout,
+			Hint: `node.log.waf is "stdout", "off" or a path that the process may write`,
+		}, l.count, l.log)
+		if err != nil {
+			return nil, err
+		}
+		shared = &telemetryLog{LineLog: line}
+		l.open[node.WAF] = shared
+	}
+	shared.users++
+	return &eventLog{line: shared.LineLog, own: true, format: node.WAFFormat}, nil
+}
+
+// leave ends one use, and the last one closes the log.
+func (l *logs) leave(e *eventLog) error {
+	if e == nil || !e.own {
+		return nil
+	}
+	l.mu.Lock()
+	shared := l.open[e.line.Target()]
+	if shared.users--; shared.users > 0 {
+		l.mu.Unlock()
+		return nil
+	}
+	delete(l.open, e.line.Target())
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), logCloseTime)
+	defer cancel()
+	return shared.Close(ctx)
+}
+
+// serves reports whether the settings of the node still lead to this log.
+func (e *eventLog) serves(env plugins.Env) bool {
+	node := &env.Config.Node.Log
+	if e == nil {
+		return node.WAF == config.LogOff
+	}
+	shared := env.Access != nil && env.Access.Target() == node.WAF
+	return e.line.Target() == node.WAF && e.format == node.WAFFormat && e.own != shared && (e.own || e.line == env.Access)
+}
+
+// reopen opens the file anew. The access log is reopened by the edge.
+func (e *eventLog) reopen() error {
+	if e == nil || !e.own {
+		return nil
+	}
+	return e.line.Reopen()
+}
+
+// write hands an event to the log, which never waits.
+func (e *eventLog) write(event *engine.Event) {
+	b := buf.Get(buf.Medium)
+	defer b.Put()
+	if e.format == config.WAFModSecurity {
+		e.line.Write(event.AppendModSecurity(b.B[:0]))
+		return
+	}
+	e.line.Write(append(event.AppendJSON(b.B[:0]), '\n'))
+}
