@@ -108,17 +108,17 @@ clean: ## Remove what was built
 # In make test ./edge is named before ./..., since it takes longest.
 .PHONY: plain
 plain:
-	go test -count=1 ./internal/sock
+	go test -count=1 ./internal/sock ./internal/testkit/crs
 	go test -count=1 -run '^TestGolden$$|^TestReloadStorm' ./edge
 	go test -count=1 -run Alloc $$(grep -rlE --include='*_test.go' '^func Test[A-Za-z0-9]*Alloc' . | xargs -n1 dirname | sort -u)
 
 .PHONY: deps
 deps:
-	@internal/devtools/deps.sh cc nginx nginx-stream haproxy curl wrk openssl dnsmasq dig redis-server redis-cli update-ca-certificates
+	@internal/devtools/deps.sh cc nginx nginx-stream nginx-modsecurity haproxy curl wrk openssl dnsmasq dig redis-server redis-cli update-ca-certificates sqlmap
 
 .PHONY: bench-deps
 bench-deps:
-	@internal/devtools/deps.sh nginx nginx-stream haproxy wrk openssl
+	@internal/devtools/deps.sh nginx nginx-stream nginx-modsecurity haproxy wrk openssl
 
 .PHONY: tools
 tools:

@@ -10,6 +10,8 @@ package_of() {
 	cc) echo gcc libc6-dev ;; # go test -race links against libc
 	nginx | haproxy | curl | wrk | openssl) echo "$1" ;;
 	nginx-stream) echo libnginx-mod-stream ;; # a module, no command
+	nginx-modsecurity) echo libnginx-mod-http-modsecurity ;; # the same
+	sqlmap) echo sqlmap ;;
 	dnsmasq) echo dnsmasq-base ;; # the program alone, without the service
 	dig) echo bind9-dnsutils ;;
 	redis-server) echo redis-server ;;
@@ -28,6 +30,10 @@ package_of() {
 present() {
 	if [ "$1" = nginx-stream ]; then
 		[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]
+		return
+	fi
+	if [ "$1" = nginx-modsecurity ]; then
+		[ -e /usr/lib/nginx/modules/ngx_http_modsecurity_module.so ]
 		return
 	fi
 	command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]
