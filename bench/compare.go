@@ -306,6 +306,7 @@ func (r *run) writeFiles(connections int) error {
 		CertPEM: r.pair.certPEM, KeyPEM: r.pair.keyPEM,
 		ClientCAFile: path("client-ca.pem"), ClientCAPEM: ca.certPEM, ClientFile: path("client.pem"),
 		Small: strings.Repeat("bulwark origin, ", small/16),
+		Text:  strings.Repeat("bulwark origin, ", wafAnswer/16),
 	}
 	files := map[string]string{
 		r.script:              string(lua),
@@ -363,7 +364,7 @@ func (r *run) startOrigin(ctx context.Context, p *program) error {
 	if err := awaitPorts(ctx, r.origin, s.Origin); err != nil {
 		return err
 	}
-	for path, size := range map[string]int64{"/size/128": small, "/size/100k": medium, "/size/10m": largest} {
+	for path, size := range map[string]int64{"/size/128": small, "/size/100k": medium, "/size/10m": largest, "/text/2k": wafAnswer} {
 		if _, err := checkAnswer(ctx, fmt.Sprintf("http://127.0.0.1:%d%s", s.Origin, path), size, nil); err != nil {
 			return err
 		}

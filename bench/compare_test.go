@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -130,6 +133,70 @@ func TestIntegrationCompareTCP(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
 		}
+	}
+}
+
+// TestIntegrationCompareWAF lets nginx with ModSecurity read the rules, pass each
+// scenario's request and deny an attack. HAProxy has no WAF and takes no part.
+func TestIntegrationCompareWAF(t *testing.T) {
+	clean := ownTemp(t)
+	o := fast(t)
+	o.Contestants = []string{"nginx", "haproxy"}
+	o.Scenarios = []string{"waf-get", "waf-json", "waf-form", "waf-json16k"}
+	o.Duration = 3 * time.Second // A request of the last takes a third of one, and more on a busy machine.
+	o.JSONFile = filepath.Join(t.TempDir(), "r.json")
+	if err := Compare(t.Context(), o, new(bytes.Buffer)); err != nil {
+		t.Fatal(err)
+	}
+	clean()
+	b, err := os.ReadFile(o.JSONFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rep Report
+	if err := json.Unmarshal(b, &rep); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range rep.Scenarios {
+		if s.Name != o.Scenarios[i] || len(s.Standings) != 1 || s.Standings[0].Contestant != "nginx" {
+			t.Fatalf("got scenario %+v", s)
+		}
+		if st := &s.Standings[0]; st.Turns[0].Failure != "" || st.Errors != 0 || st.Median.Cost <= 0 {
+			t.Errorf("scenario %q: got %+v", s.Name, st)
+		}
+	}
+}
+
+// TestCheckWAF: a contestant whose WAF is off, or denies everything, is not
+// measured.
+func TestCheckWAF(t *testing.T) {
+	sc := &scenario{request: "waf/form.http"}
+	text := strings.Repeat("x", wafAnswer)
+	for name, c := range map[string]struct {
+		serve func(w http.ResponseWriter, attack bool)
+		want  string
+	}{
+		"as it should be": {func(w http.ResponseWriter, attack bool) {
+			if attack {
+				w.WriteHeader(http.StatusForbidden)
+			} else {
+				_, _ = io.WriteString(w, text)
+			}
+		}, ""},
+		"off":        {func(w http.ResponseWriter, _ bool) { _, _ = io.WriteString(w, text) }, "sending an attack: got status 200"},
+		"denies all": {func(w http.ResponseWriter, _ bool) { w.WriteHeader(http.StatusForbidden) }, "sending the scenario's request: got status 403"},
+		"cut short":  {func(w http.ResponseWriter, _ bool) { _, _ = io.WriteString(w, "x") }, "got status 200 and 1 bytes, want 200 and 2048"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c.serve(w, strings.Contains(r.URL.RawQuery, "UNION"))
+			}))
+			defer srv.Close()
+			err := checkWAF(t.Context(), srv.Listener.Addr().(*net.TCPAddr).Port, sc)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got error %v, want %q", err, c.want)
+			}
+		})
 	}
 }
 

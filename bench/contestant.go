@@ -133,23 +133,34 @@ type settings struct {
 	ClientCAPEM         string
 	ClientFile          string
 	Small               string // The origin's 128-byte answer.
+	Text                string // The same of wafAnswer bytes, as text.
+	Rules               string // A folder with the Core Rule Set and its setup; "": nobody has wanted it yet.
 }
 
 // render writes p's configuration into s.Dir and returns the command line.
 func (p *program) render(s *settings) ([]string, error) {
-	t, err := template.New(p.template).Funcs(template.FuncMap{"indent": indent}).ParseFS(peers, "peers/"+p.template)
+	text, err := fill(p.template, s)
 	if err != nil {
-		return nil, fmt.Errorf("reading the template %q: %w", p.template, err)
-	}
-	var b strings.Builder
-	if err := t.Execute(&b, s); err != nil {
-		return nil, fmt.Errorf("filling the template %q: %w", p.template, err)
+		return nil, err
 	}
 	config := filepath.Join(s.Dir, p.template)
-	if err := os.WriteFile(config, []byte(b.String()), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the configuration of %s: %w", p.name, err)
 	}
 	return append([]string{p.path}, p.args(config)...), nil
+}
+
+// fill fills one of the templates in peers.
+func fill(name string, s *settings) (string, error) {
+	t, err := template.New(name).Funcs(template.FuncMap{"indent": indent}).ParseFS(peers, "peers/"+name)
+	if err != nil {
+		return "", fmt.Errorf("reading the template %q: %w", name, err)
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, s); err != nil {
+		return "", fmt.Errorf("filling the template %q: %w", name, err)
+	}
+	return b.String(), nil
 }
 
 // indent shifts every line of text by n spaces.

@@ -348,14 +348,14 @@ func (s *scaleRun) perRequest(ctx context.Context, count, asked int) (float64, e
 		return 0, err
 	}
 	url := fmt.Sprintf("http://127.0.0.1:%d/", b.port)
-	if _, err := s.runWrk(ctx, s.dir, url, serveConnections, time.Second); err != nil {
+	if _, err := s.runWrk(ctx, s.dir, s.script, url, serveConnections, time.Second); err != nil {
 		return 0, err
 	}
 	before, err := usageOf(b.pid())
 	if err != nil {
 		return 0, err
 	}
-	rep, err := s.runWrk(ctx, s.dir, url, serveConnections, s.o.Duration)
+	rep, err := s.runWrk(ctx, s.dir, s.script, url, serveConnections, s.o.Duration)
 	if err != nil {
 		return 0, err
 	}

@@ -21,20 +21,21 @@ const (
 
 // scenario is one kind of work for the contestants.
 type scenario struct {
-	name   string
-	title  string
-	unit   string
-	path   string // What is requested.
-	stream string // What is done over TCP, in place of HTTP: a mode of bench tcp, or streamRest.
-	bare   string // Asked of Bulwark as its own peer, in place of the others; "": there is none.
-	tls    bool
-	shakes string // What connections do that carry one request each over TLS: full, resumed, mutual or quantum; "": they stay.
-	logs   bool   // Lines are written: to access logs, or where there is a bare route by its plugins.
-	conns  int    // Connections of the load; of idle scenarios, what there are unless told, 0: DefaultIdle.
-	idle   bool
-	flows  int // Of bench udp, in place of HTTP; 0: it is no scenario of datagrams.
-	size   int // Of its datagrams, in bytes.
-	bar    *bar
+	name    string
+	title   string
+	unit    string
+	path    string // What is requested.
+	request string // With a WAF: the request, a file of its own; path is what it asks for.
+	stream  string // What is done over TCP, in place of HTTP: a mode of bench tcp, or streamRest.
+	bare    string // Asked of Bulwark as its own peer, in place of the others; "": there is none.
+	tls     bool
+	shakes  string // What connections do that carry one request each over TLS: full, resumed, mutual or quantum; "": they stay.
+	logs    bool   // Lines are written: to access logs, or where there is a bare route by its plugins.
+	conns   int    // Connections of the load; of idle scenarios, what there are unless told, 0: DefaultIdle.
+	idle    bool
+	flows   int // Of bench udp, in place of HTTP; 0: it is no scenario of datagrams.
+	size    int // Of its datagrams, in bytes.
+	bar     *bar
 }
 
 // bar is what Bulwark must reach: a cost of at most factor times that of peer
@@ -94,6 +95,22 @@ func scenarios() []scenario {
 		{
 			name: "cache-hit", title: "the same as http1-64 from the cache",
 			unit: perRequest, path: "/cached/size/128", conns: 64, bar: &bar{peer: "nginx", factor: 1.2},
+		},
+		{
+			name: "waf-get", title: "a GET with the Core Rule Set at paranoia level 1, 16 connections, 2 KiB of text as answer",
+			unit: perRequest, path: "/text/2k", request: "waf/get.http", conns: 16, bar: &bar{peer: "nginx", factor: 0.8},
+		},
+		{
+			name: "waf-json", title: "the same as waf-get with a POST of 400 bytes of JSON",
+			unit: perRequest, path: "/text/2k", request: "waf/json.http", conns: 16, bar: &bar{peer: "nginx", factor: 1.15},
+		},
+		{
+			name: "waf-form", title: "the same as waf-get with a POST of a form of 250 bytes",
+			unit: perRequest, path: "/text/2k", request: "waf/form.http", conns: 16, bar: &bar{peer: "nginx", factor: 1.15},
+		},
+		{
+			name: "waf-json16k", title: "the same as waf-get with a POST of 16 KiB of JSON, over one connection",
+			unit: perRequest, path: "/text/2k", request: "waf/json16k.http", conns: 1,
 		},
 		{
 			name: "idle", title: "idle keep-alive connections after one request each",
@@ -160,7 +177,7 @@ type entrant struct {
 func (r *run) entrants(sc *scenario) (list []entrant) {
 	for i := range r.programs {
 		p := &r.programs[i]
-		if sc.flows > 0 && udpTemplates[p.name] == "" {
+		if sc.flows > 0 && udpTemplates[p.name] == "" || sc.request != "" && wafTemplates[p.name] == "" {
 			continue
 		}
 		if sc.bare == "" || p.name == subject {

@@ -155,6 +155,9 @@ func (r *run) turn(ctx context.Context, sc *scenario, e *entrant) (_ Figures, co
 	if sc.stream != "" {
 		begin = func() (*started, error) { return r.beginStream(ctx, e.program) }
 	}
+	if sc.request != "" {
+		begin = func() (*started, error) { return r.beginWAF(ctx, e.program, sc) }
+	}
 	if sc.flows > 0 {
 		begin = func() (*started, error) { return r.beginUDP(ctx, e.program) }
 	}
@@ -186,9 +189,13 @@ func (r *run) load(ctx context.Context, sc *scenario, path string, t *started) (
 		// By name, so that the client sends an SNI.
 		url = fmt.Sprintf("https://localhost:%d%s", t.settings.HTTPS, path)
 	}
-	command := shorten(append([]string{"wrk"}, wrkArgs(r.script, url, sc.conns, r.o.Duration)...), r.dir)
+	script, err := r.wrkScript(sc)
+	if err != nil {
+		return Figures{}, "", err
+	}
+	command := shorten(append([]string{"wrk"}, wrkArgs(script, url, sc.conns, r.o.Duration)...), r.dir)
 	if r.o.WarmUp > 0 {
-		if _, err := r.runWrk(ctx, t.settings.Dir, url, sc.conns, r.o.WarmUp); err != nil {
+		if _, err := r.runWrk(ctx, t.settings.Dir, script, url, sc.conns, r.o.WarmUp); err != nil {
 			return Figures{}, command, fmt.Errorf("warming up: %w", err)
 		}
 	}
@@ -201,7 +208,7 @@ func (r *run) load(ctx context.Context, sc *scenario, path string, t *started) (
 	if err != nil {
 		return Figures{}, command, err
 	}
-	rep, err := r.runWrk(ctx, t.settings.Dir, url, sc.conns, r.o.Duration)
+	rep, err := r.runWrk(ctx, t.settings.Dir, script, url, sc.conns, r.o.Duration)
 	if err != nil {
 		return Figures{}, command, err
 	}

@@ -41,9 +41,9 @@ func wrkArgs(script, url string, conns int, d time.Duration) []string {
 }
 
 // runWrk loads url and waits for the report.
-func (r *run) runWrk(ctx context.Context, dir, url string, conns int, d time.Duration) (wrkReport, error) {
+func (r *run) runWrk(ctx context.Context, dir, script, url string, conns int, d time.Duration) (wrkReport, error) {
 	output := filepath.Join(dir, "wrk.log")
-	argv := append([]string{r.wrk}, wrkArgs(r.script, url, conns, d)...)
+	argv := append([]string{r.wrk}, wrkArgs(script, url, conns, d)...)
 	p, err := r.launcher.start("wrk", r.o.LoadCPU, output, argv)
 	if err != nil {
 		return wrkReport{}, err

@@ -23,6 +23,7 @@ func Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", s.hello)
 	mux.HandleFunc("/size/{n}", s.size)
+	mux.HandleFunc("/text/{n}", s.text)
 	mux.HandleFunc("/chunked/{n}", s.chunked)
 	mux.HandleFunc("/delay/{d}", s.delay)
 	mux.HandleFunc("/status/{code}", s.status)
@@ -39,12 +40,17 @@ func (s *site) hello(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *site) size(w http.ResponseWriter, r *http.Request) {
+	s.fixed(w, r, "application/octet-stream")
+}
+func (s *site) text(w http.ResponseWriter, r *http.Request) { s.fixed(w, r, "text/plain") }
+
+func (s *site) fixed(w http.ResponseWriter, r *http.Request, contentType string) {
 	n, err := parseSize(r.PathValue("n"))
 	if err != nil {
 		writeText(w, http.StatusBadRequest, err.Error()+"\n")
 		return
 	}
-	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
 	s.fill(w, r, n)
 }

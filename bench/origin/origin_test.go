@@ -52,6 +52,7 @@ func TestFixedAnswers(t *testing.T) {
 		{"unknown path", "GET", "/nope", 404, 19, 19},
 		{"empty", "GET", "/size/0", 200, 0, 0},
 		{"bytes", "GET", "/size/128", 200, 128, 128},
+		{"text", "POST", "/text/2k", 200, 2048, 2048},
 		{"kibibytes", "GET", "/size/100k", 200, 102400, 102400},
 		{"mebibytes", "GET", "/size/10m", 200, 10485760, 10485760},
 		{"head of the largest", "HEAD", "/size/1024m", 200, 1 << 30, 0},
