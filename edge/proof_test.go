@@ -2,18 +2,11 @@ package edge_test
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
 	"testing"
-	"time"
-
-	"github.com/mholt/acmez/v3/acme"
 
 	"github.com/bulwark-edge/bulwark/internal/testkit/pki"
-	"github.com/bulwark-edge/bulwark/store"
-	"github.com/bulwark-edge/bulwark/store/file"
 )
 
 // TestProofsLetNobodyIn asks for the proof of a name whose clients are to show a
@@ -21,7 +14,6 @@ import (
 // may come of it. A hello that is encrypted asks only within.
 func TestProofsLetNobodyIn(t *testing.T) {
 	ca := pki.NewCA(t, "CA")
-	storage := filepath.Join(t.TempDir(), "acme")
 	e, hidden := hiding(t, answering(fmt.Sprintf(`  listeners:
   - {name: https, address: "127.0.0.1:0", serve: https}
   - {name: tls, address: "127.0.0.1:0", serve: tls}
@@ -29,8 +21,7 @@ func TestProofsLetNobodyIn(t *testing.T) {
   tls:
     ech: {public_name: front.test}
     policies:
-`, storage)+strictPolicy(ca, ""), fmt.Sprintf("services: [{name: strict, url: 'tcp://%s', routes: [{name: here, protocols: [tls], snis: [strict.test]}]}]\n", startSayer(t, "strict"))), "front.test", "strict.test")
-	pending(t, storage, "strict.test")
+`, proving(t, "strict.test"))+strictPolicy(ca, ""), fmt.Sprintf("services: [{name: strict, url: 'tcp://%s', routes: [{name: here, protocols: [tls], snis: [strict.test]}]}]\n", startSayer(t, "strict"))), "front.test", "strict.test")
 	bare := func(name string) *tls.Config { return &tls.Config{ServerName: name} }
 	const proof = "acme-tls/1"
 	for _, listener := range []string{"https", "tls"} {
@@ -71,25 +62,5 @@ func TestProofsLetNobodyIn(t *testing.T) {
 	c := tls.Client(dialAt(t, e.At("tls")), with)
 	if _, err := io.ReadFull(c, make([]byte, len("strict"))); err != nil {
 		t.Errorf("a client with a certificate: %v\n%s", err, e.Log)
-	}
-}
-
-// pending lets the edge find that an authority is to look for a proof of a name,
-// as another node that has ordered it would.
-func pending(t *testing.T, storage, name string) {
-	t.Helper()
-	records, err := file.OpenRecords(storage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	value, err := json.Marshal(acme.Challenge{
-		Type: "tls-alpn-01", Token: "token", KeyAuthorization: "token.thumbprint", Identifier: acme.Identifier{Type: "dns", Value: name},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec := store.Record{Key: "acme/challenges/tls/" + name, Value: value, Expires: time.Now().Add(time.Hour)}
-	if _, err := records.Put(t.Context(), rec, 0); err != nil {
-		t.Fatal(err)
 	}
 }

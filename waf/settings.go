@@ -80,7 +80,7 @@ type Settings struct {
 	DecodedRequests bool
 
 	// FailOpen lets pass what could not be inspected because of an error of
-	// ours. Without it such an exchange is denied.
+	// ours. Without it such an exchange is denied in mode Block.
 	FailOpen bool
 }
 
