@@ -13,7 +13,7 @@ import (
 
 const (
 	// patience bounds the wait for what a test expects.
-	patience = 8 * time.Second
+	patience = 20 * time.Second
 
 	// stillness is how long nothing may come for a reply to count as complete
 	// while expectations are recorded.

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
@@ -45,12 +46,6 @@ func (s *Secrets) AddPEM(t testing.TB, text string) {
 			continue
 		}
 		found = true
-		body := base64.StdEncoding.EncodeToString(block.Bytes)
-		for part := range slices.Chunk([]byte(body[commonStart[block.Type]:]), secretPart) {
-			if len(part) == secretPart {
-				s.parts = append(s.parts, string(part))
-			}
-		}
 		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 		if err != nil {
 			key, err = x509.ParseECPrivateKey(block.Bytes)
@@ -58,6 +53,7 @@ func (s *Secrets) AddPEM(t testing.TB, text string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		private := block.Bytes
 		switch key := key.(type) {
 		case *ecdsa.PrivateKey:
 			b, err := key.Bytes()
@@ -65,9 +61,17 @@ func (s *Secrets) AddPEM(t testing.TB, text string) {
 				t.Fatal(err)
 			}
 			s.addNumber(new(big.Int).SetBytes(b))
+			// The public key follows, which certificates tell.
+			private = private[:bytes.Index(private, b)+len(b)]
 		case *rsa.PrivateKey:
 			s.addNumber(key.D)
 			s.addNumber(key.Primes[0])
+		}
+		body := base64.RawStdEncoding.EncodeToString(private)
+		for part := range slices.Chunk([]byte(body[commonStart[block.Type]:]), secretPart) {
+			if len(part) == secretPart {
+				s.parts = append(s.parts, string(part))
+			}
 		}
 	}
 	if !found {
