@@ -1,6 +1,7 @@
 package waf
 
 import (
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,18 +22,6 @@ var (
 	secretNames  = []string{"pwd", "pass", "pin", "otp", "cvv", "cvc", "sid", "jwt", "auth", "session", "sessionid", "ssn", "card", "key"}
 	secretParts  = []string{"password", "passwd", "passphrase", "passcode", "secret", "token", "apikey", "api_key", "api-key", "credential", "creditcard", "card_number", "cardnumber", "private_key", "access_key"}
 )
-
-// secretPair finds what looks like a parameter with such a name in a text that
-// holds many: a query, a form, JSON.
-var secretPair = regexp.MustCompile(`(?i)(["']?[\w.\[\]-]*(?:` + strings.Join(quoted(secretParts), "|") + `)[\w.\[\]-]*["']?\s*[=:]\s*|(?:^|[?&;,{\s"'])["']?(?:` + strings.Join(secretNames, "|") + `)["']?\s*[=:]\s*)("(?:[^"\\]|\\.)*"?|[^&;,\s"'}]+)`)
-
-func quoted(parts []string) []string {
-	var q []string
-	for _, p := range parts {
-		q = append(q, regexp.QuoteMeta(p))
-	}
-	return q
-}
 
 // isSecretName reports whether what bears the name is nothing to be told.
 func isSecretName(name string) bool {
@@ -86,8 +75,10 @@ func (i *Inspection) secrets() *secrets {
 		if len(seen) > maxSecrets || !strings.ContainsAny(text, "=:") || !s.take(len(text)) {
 			return
 		}
-		for _, m := range secretPair.FindAllStringSubmatch(text, maxSecrets+1) {
-			add(m[2])
+		for at, end := range secretPairs(text) {
+			if add(text[at:end]); len(seen) > maxSecrets {
+				return
+			}
 		}
 	}
 	v := i.tx.Variables()
@@ -147,10 +138,85 @@ func (s *secrets) conceal(text string, max int) string {
 
 // maskPairs masks the values of secret parameters in a text.
 func maskPairs(text string) string {
-	if !strings.ContainsAny(text, "=:") {
+	var out strings.Builder
+	last := 0
+	for at, end := range secretPairs(text) {
+		out.WriteString(text[last:at])
+		out.WriteString(mask)
+		last = end
+	}
+	if last == 0 {
 		return text
 	}
-	return secretPair.ReplaceAllString(text, "${1}"+mask)
+	out.WriteString(text[last:])
+	return out.String()
+}
+
+// secretPairs finds the values of parameters with secret names in a text that
+// holds many: a query, a form, JSON. It yields their places, text[at:end], in
+// their order and apart from each other. Each byte is looked at a few times at the
+// most, whatever the text is.
+func secretPairs(text string) iter.Seq2[int, int] {
+	return func(yield func(at, end int) bool) {
+		floor, covered := 0, 0 // where a name can begin; up to where all is found
+		for i := range len(text) {
+			if text[i] != '=' && text[i] != ':' {
+				continue
+			}
+			name := nameBefore(text[floor:i])
+			if floor = i + 1; floor < covered || name == "" || !isSecretName(name) {
+				continue
+			}
+			if at, end := valueBehind(text, floor); end > at {
+				if !yield(at, end) {
+					return
+				}
+				covered = end
+			}
+		}
+	}
+}
+
+// nameBefore returns the name that a text ends with, without blanks and a quote
+// behind it.
+func nameBefore(text string) string {
+	text = strings.TrimRight(text, blanks)
+	if n := len(text); n > 0 && (text[n-1] == '"' || text[n-1] == '\'') {
+		text = text[:n-1]
+	}
+	begin := len(text)
+	for begin > 0 && isNameByte(text[begin-1]) {
+		begin--
+	}
+	return text[begin:]
+}
+
+// valueBehind returns the value that stands from an index on, behind blanks: a
+// string in quotes, with them, or what goes up to the next parameter.
+func valueBehind(text string, from int) (at, end int) {
+	at = len(text) - len(strings.TrimLeft(text[from:], blanks))
+	if at == len(text) {
+		return at, at
+	}
+	if quote := text[at]; quote == '"' || quote == '\'' {
+		for end = at + 1; end < len(text) && text[end] != quote; end++ {
+			if text[end] == '\\' {
+				end++
+			}
+		}
+		return at, min(end+1, len(text))
+	}
+	if n := strings.IndexAny(text[at:], "&;,\"'}"+blanks); n >= 0 {
+		return at, at + n
+	}
+	return at, len(text)
+}
+
+// blanks may stand around the sign between a name and its value.
+const blanks = " \t\r\n\f\v"
+
+func isNameByte(c byte) bool {
+	return c == '_' || c == '.' || c == '-' || c == '[' || c == ']' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
 var foundWithin = regexp.MustCompile(`found within ([A-Z_]+(?::[\w.\[\]-]{0,100})?)`)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Names of directories for temporary files, and of the file in each of them
@@ -15,6 +16,10 @@ const (
 	tempPattern = "bulwark-waf-*"
 	tempUnready = "bulwark-new-*" // until it is locked, so that no other start takes it for a leftover
 	tempLock    = "lock"
+
+	// tempUnreadyTime is how old a directory without a lock is that nobody is about
+	// to lock any more: between the two there are a few system calls.
+	tempUnreadyTime = time.Hour
 )
 
 // tempDir is a directory that only this process uses: Coraza writes parts of
@@ -60,10 +65,17 @@ func (t *tempDir) remove() error {
 	return errors.Join(os.RemoveAll(t.path), t.lock.Close())
 }
 
-// sweep removes directories below parent that no process has locked. Those of
-// other users cannot be opened and stay.
+// sweep removes directories below parent that no process has locked, and those
+// whose process ended before it could. Those of other users cannot be opened or
+// removed, and stay.
 func sweep(parent string) {
-	left, _ := filepath.Glob(filepath.Join(parent, tempPattern)) // the pattern is ours
+	unready, _ := filepath.Glob(filepath.Join(parent, tempUnready)) // the pattern is ours
+	for _, path := range unready {
+		if info, err := os.Lstat(path); err == nil && info.IsDir() && time.Since(info.ModTime()) > tempUnreadyTime {
+			_ = os.RemoveAll(path)
+		}
+	}
+	left, _ := filepath.Glob(filepath.Join(parent, tempPattern))
 	for _, path := range left {
 		lock, err := os.OpenFile(filepath.Join(path, tempLock), os.O_RDWR, 0)
 		if err != nil {
