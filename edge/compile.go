@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -44,6 +45,7 @@ type Env struct {
 	Stapler     *certs.Stapler
 
 	standing *standing // nil: nothing that lasts is looked after
+	checking bool      // the snapshot is not to serve: nothing is made or written to for it
 }
 
 // Compile makes a snapshot of a valid configuration, aside of what serves. What
@@ -81,6 +83,7 @@ type compiler struct {
 	snap    *Snapshot
 	plans   *planner[l7.Plan]
 
+	policies    []*policy.Policy // the configured ones
 	streamPlans *planner[l4.Plan]
 }
 
@@ -88,7 +91,7 @@ func (c *compiler) compile() error {
 	if err := c.openAccessLog(); err != nil {
 		return err
 	}
-	if err := c.buildPlugins(); err != nil {
+	if err := errors.Join(c.buildPlugins(), c.compilePolicies()); err != nil {
 		return err
 	}
 	if err := c.openRecords(); err != nil {
@@ -307,10 +310,17 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 		s.stream.pipeline.Release = c.snap.releaseAside
 		return s, nil
 	}
+	var errs []error
 	for _, l := range c.listeners() {
-		if c.snap.sites[l.Name], err = build(l); err != nil {
-			return err
+		s, err := build(l)
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
+		c.snap.sites[l.Name] = s
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
 	}
 	for i := range node.Listeners {
 		c.snap.specs = append(c.snap.specs, listenerSpec(&node.Listeners[i], &node.Limits))

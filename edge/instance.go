@@ -104,6 +104,8 @@ func (c *compiler) pluginEnv(e *config.Plugin) plugins.Env {
 		Bans:    c.env.Bans,
 		Config:  c.cfg,
 		Peers:   c.env.Peers,
+
+		Checking: c.env.checking,
 	}
 	if c.snap.accessLog != nil {
 		env.Access = c.snap.accessLog.LineLog

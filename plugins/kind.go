@@ -70,6 +70,10 @@ type Env struct {
 	Config  *config.Config     // that the instance is part of; see config.Truster
 	Peers   *peer.Revocation   // what is known of certificates that were revoked
 	Access  *telemetry.LineLog // the access log; nil: off
+
+	// Checking is for an instance that is built to learn what is wrong with its
+	// configuration, and then closed: it opens nothing to write to.
+	Checking bool
 }
 
 // Asker is an instance that wants clients to be asked for a certificate, in the

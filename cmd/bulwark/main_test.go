@@ -88,6 +88,11 @@ func TestCheck(t *testing.T) {
 			t.Errorf("line %d of the errors does not begin with %q:\n%s", i+1, want, stderr)
 		}
 	}
+	unread := filepath.Join(dir, "unread.yaml")
+	write(t, unread, "_format_version: \"3.0\"\nplugins:\n- {name: ip-restriction, config: {allow_files: [/nowhere/list]}}\n- {name: bot-detection}\n")
+	if stdout, stderr, code := finish(t, "check", unread); code != 1 || stdout != "" || !strings.Contains(stderr, "open /nowhere/list") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("what does not compile: exit %d, printed %q and %q", code, stdout, stderr)
+	}
 	if _, stderr, code := finish(t, "check", filepath.Join(dir, "none.yaml")); code != 1 || !strings.Contains(stderr, "create the file") {
 		t.Errorf("exit %d, printed %q", code, stderr)
 	}
