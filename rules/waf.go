@@ -51,7 +51,8 @@ const (
 //	plugins/          plugins of the Core Rule Set: *-config.conf, *-before.conf, *-after.conf
 //	before/, after/   more rules, before and after the Core Rule Set
 //
-// Files of a folder are read in the order of their names. Nothing is parsed here.
+// Files of a folder are read in the order of their names, and each file once: FS
+// shows them as they were then. Nothing is parsed here.
 func WAF(dir string) (*WAFRules, error) {
 	own, err := fs.Sub(wafFiles, "waf")
 	if err != nil {
@@ -123,13 +124,14 @@ func Packs() []string {
 	return names
 }
 
-// externalDir opens dir so that nothing outside of it can be read through it.
+// externalDir opens dir so that nothing outside of it can be read through it, and
+// nothing in it twice.
 func externalDir(dir string) (fs.FS, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening the directory of WAF rules: %w", err)
 	}
-	return root.FS(), nil
+	return &readOnce{fsys: root.FS()}, nil
 }
 
 // choose returns the external file or folder name if there is one.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -214,6 +215,59 @@ func TestRulesDirectory(t *testing.T) {
 	wantStatus(t, e, "/blue", 204)
 	wantStatus(t, e, "/green", 403)
 	wantStatus(t, e, attack, 403)
+}
+
+// TestVersionsInService: the metric tells the versions of rules that serve, not of
+// those that were refused, and none where the firewall is off.
+func TestVersionsInService(t *testing.T) {
+	dir := t.TempDir()
+	own := func(version, more string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(dir, "after"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "after", "own.conf"), []byte("SecComponentSignature \"own/"+version+"\"\n"+more), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := origin(t, noContent)
+	cfg := guarded(at, "waf: {rules: "+dir+"}", "")
+	own("1.0", "")
+	e := testkit.StartEdge(t, cfg)
+	versions := func() (found []string) {
+		for series := range scrape(t, e.Metrics()) {
+			if strings.HasPrefix(series, `bulwark_waf_rules_info{name="own"`) {
+				found = append(found, series)
+			}
+		}
+		return found
+	}
+	first := []string{`bulwark_waf_rules_info{name="own",version="1.0"}`}
+	if got := versions(); !slices.Equal(got, first) {
+		t.Errorf("the versions are %q", got)
+	}
+	own("2.0", "SecNonsense On\n")
+	if err := e.Use(cfg); err == nil {
+		t.Error("rules with an error are taken")
+	}
+	if got := versions(); !slices.Equal(got, first) {
+		t.Errorf("after rules that were refused the versions are %q", got)
+	}
+	own("3.0", "")
+	if err := e.Use(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := versions(); !slices.Equal(got, []string{`bulwark_waf_rules_info{name="own",version="3.0"}`}) {
+		t.Errorf("after others the versions are %q", got)
+	}
+	if err := e.Use(guarded(at, "", "mode: off")); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); len(versions()) > 0; runtime.Gosched() {
+		if time.Since(began) > patience {
+			t.Fatalf("with the mode off the versions are %q", versions())
+		}
+	}
 }
 
 // TestEnginesAreShared: settings take no engine of their own, directives do, and

@@ -23,7 +23,7 @@ var (
 	phaseDesc       = prometheus.NewDesc("bulwark_waf_phase_seconds_total", "Time that inspecting took, by what was inspected.", []string{"phase"}, nil)
 	panicsDesc      = prometheus.NewDesc("bulwark_waf_panics_total", "Panics of the rule engine, each of which ended one inspection.", nil, nil)
 	enginesDesc     = prometheus.NewDesc("bulwark_waf_engines_active", "Rule engines in memory: one for each text of rules.", nil, nil)
-	rulesDesc       = prometheus.NewDesc("bulwark_waf_rules_info", "What the rules of the present configuration say of their versions.", []string{"name", "version"}, nil)
+	rulesDesc       = prometheus.NewDesc("bulwark_waf_rules_info", "What the rules that serve say of their versions.", []string{"name", "version"}, nil)
 	linesDesc       = prometheus.NewDesc("bulwark_waf_log_lines_total", "Lines of the WAF's own log taken into a buffer.", nil, nil)
 	droppedDesc     = prometheus.NewDesc("bulwark_waf_log_dropped_lines_total", "Lines of the WAF's own log lost.", nil, nil)
 	failuresDesc    = prometheus.NewDesc("bulwark_waf_log_write_errors_total", "Writes of the WAF's own log that went wrong.", nil, nil)
@@ -174,7 +174,7 @@ func (s collector) Collect(ch chan<- prometheus.Metric) {
 	panics, engines := s.enginesNow()
 	counter(panicsDesc, float64(panics))
 	ch <- prometheus.MustNewConstMetric(enginesDesc, prometheus.GaugeValue, float64(engines))
-	for _, v := range s.rules.versions() {
+	for _, v := range s.versionsNow() {
 		ch <- prometheus.MustNewConstMetric(rulesDesc, prometheus.GaugeValue, 1, v.Name, v.Version)
 	}
 	counter(linesDesc, float64(c.log.Lines.Load()))

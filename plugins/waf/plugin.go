@@ -8,8 +8,10 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/plugins"
+	"github.com/bulwark-edge/bulwark/rules"
 	engine "github.com/bulwark-edge/bulwark/waf"
 )
 
@@ -22,6 +24,7 @@ var (
 
 	_ plugins.Dependent = (*Plugin)(nil)
 	_ plugins.Reopener  = (*Plugin)(nil)
+	_ plugins.Follower  = (*Plugin)(nil)
 	_ io.Closer         = (*Plugin)(nil)
 )
 
@@ -39,6 +42,7 @@ type Plugin struct {
 	engine  *engine.Engine  // nil: off
 	profile *engine.Profile // nil: off
 	rules   *engine.Rules
+	version []rules.Version
 	log     *eventLog // nil: off
 	blocked *l7.Reply // nil: its content tells the request's id
 	types   bool      // the content of some responses is inspected
@@ -56,7 +60,7 @@ func New(cfg Config, env plugins.Env) (any, error) {
 	if !strings.Contains(cfg.Blocked.Body, requestID) {
 		p.blocked = blockedReply(&cfg.Blocked, http.StatusForbidden, "")
 	}
-	r, err := p.shared.rules.of(env.Config, directives{cfg.Directives, cfg.DirectivesAfter})
+	r, versions, err := p.shared.rules.of(env.Config, directives{cfg.Directives, cfg.DirectivesAfter})
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +68,7 @@ func New(cfg Config, env plugins.Env) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the rules: %w", err)
 	}
-	p.rules, p.engine = r, e
+	p.rules, p.version, p.engine = r, versions, e
 	if p.profile, err = e.Profile(cfg.settings()); err == nil {
 		p.log, err = p.shared.logs.use(env)
 	}
@@ -80,11 +84,18 @@ func (p *Plugin) Outdated(env plugins.Env) (bool, error) {
 	if p.engine == nil {
 		return false, nil
 	}
-	r, err := p.shared.rules.of(env.Config, directives{p.cfg.Directives, p.cfg.DirectivesAfter})
+	r, _, err := p.shared.rules.of(env.Config, directives{p.cfg.Directives, p.cfg.DirectivesAfter})
 	if err != nil {
 		return false, err
 	}
 	return r.Hash() != p.rules.Hash() || !p.log.serves(env), nil
+}
+
+// Follow notes that the instance's rules serve from now on.
+func (p *Plugin) Follow(cfg *config.Config) {
+	if p.engine != nil {
+		p.shared.serve(cfg, p.version)
+	}
 }
 
 // Reopen opens the log's file anew.

@@ -3,6 +3,7 @@ package waf
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/bulwark-edge/bulwark/config"
@@ -21,8 +22,10 @@ type shared struct {
 	opening sync.Mutex // of engines, which takes part of a second; taken before mu
 	engines engine.Engines
 
-	mu   sync.Mutex
-	open map[*engine.Engine]int // how often
+	mu       sync.Mutex
+	open     map[*engine.Engine]int // how often
+	serving  *config.Config         // that versions are of
+	versions []rules.Version        // of the rules in service
 }
 
 // sharedOf returns what the instances of a process share.
@@ -61,6 +64,9 @@ func (s *shared) closeEngine(e *engine.Engine) error {
 		delete(s.open, e)
 	}
 	last := len(s.open) == 0
+	if last {
+		s.serving, s.versions = nil, nil
+	}
 	s.mu.Unlock()
 	err := e.Close()
 	if last {
@@ -80,6 +86,27 @@ func (s *shared) enginesNow() (panics int64, n int) {
 	return panics, len(s.open)
 }
 
+// serve notes that rules of these versions serve by a configuration from now on.
+func (s *shared) serve(cfg *config.Config, versions []rules.Version) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.serving != cfg {
+		s.serving, s.versions = cfg, nil
+	}
+	for _, v := range versions {
+		if !slices.Contains(s.versions, v) {
+			s.versions = append(s.versions, v)
+		}
+	}
+}
+
+// versionsNow returns what the rules that serve say of their versions.
+func (s *shared) versionsNow() []rules.Version {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.versions[:len(s.versions):len(s.versions)]
+}
+
 // ruleSource reads the rules: those that are built in once, a directory once for
 // each configuration that is compiled.
 type ruleSource struct {
@@ -95,12 +122,13 @@ type ruleSource struct {
 // it.
 type directives struct{ before, after string }
 
-// of returns the rules of a configuration with directives of an instance.
-func (s *ruleSource) of(cfg *config.Config, d directives) (*engine.Rules, error) {
+// of returns the rules of a configuration with directives of an instance, and what
+// the files say of their versions.
+func (s *ruleSource) of(cfg *config.Config, d directives) (*engine.Rules, []rules.Version, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.read(cfg); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r := s.made[d]
 	if r == nil {
@@ -109,11 +137,11 @@ func (s *ruleSource) of(cfg *config.Config, d directives) (*engine.Rules, error)
 	if r == nil {
 		var err error
 		if r, err = engine.NewRules(s.files.FS, s.files.Setup+d.before+"\n"+s.files.Core+d.after+"\n"); err != nil {
-			return nil, fmt.Errorf("reading the rules: %w", err)
+			return nil, nil, fmt.Errorf("reading the rules: %w", err)
 		}
 	}
 	s.made[d] = r
-	return r, nil
+	return r, s.files.Versions, nil
 }
 
 // read brings files to those of a configuration.
@@ -137,14 +165,4 @@ func (s *ruleSource) read(cfg *config.Config) error {
 	}
 	s.cfg, s.files, s.made = cfg, files, make(map[directives]*engine.Rules)
 	return nil
-}
-
-// versions returns what the rules that were read last say of their versions.
-func (s *ruleSource) versions() []rules.Version {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.files == nil {
-		return nil
-	}
-	return s.files.Versions
 }
