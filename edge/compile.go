@@ -253,10 +253,7 @@ func (c *compiler) buildRoutes() {
 // buildSites makes each listener's part.
 func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	node := &c.cfg.Node
-	headers := l7.NewHeaderPolicy(c.env.Product, node.Headers, prefixes(node.TrustedIPs))
-	if node.RealIPHeader != config.RealIPConnection {
-		headers.SetRealIP(l7.RealIP{Header: node.RealIPHeader, Recursive: node.RealIPRecursive})
-	}
+	headers := c.headerPolicy()
 	pipeline := l7.Pipeline{
 		Config:       c.cfg,
 		Router:       router,
@@ -331,6 +328,16 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	c.snap.orphan.Orphan = true
 	c.snap.orphan.OrphanGuarded, err = c.guarded(policies)
 	return err
+}
+
+// headerPolicy returns what is done about header fields, and who the client is.
+func (c *compiler) headerPolicy() *l7.HeaderPolicy {
+	node := &c.cfg.Node
+	headers := l7.NewHeaderPolicy(c.env.Product, node.Headers, prefixes(node.TrustedIPs))
+	if node.RealIPHeader != config.RealIPConnection {
+		headers.SetRealIP(l7.RealIP{Header: node.RealIPHeader, Recursive: node.RealIPRecursive})
+	}
+	return headers
 }
 
 // guarded reports whether something is asked of clients anywhere: at a listener, or

@@ -58,10 +58,13 @@ type sharedLog struct {
 }
 
 // buildPlugins builds the enabled plugins, or adopts them.
-func (c *compiler) buildPlugins() error {
+func (c *compiler) buildPlugins() error { return c.buildPluginsOf("") }
+
+// buildPluginsOf is buildPlugins for those of one kind; of all if it is "".
+func (c *compiler) buildPluginsOf(kind string) error {
 	var errs []error
 	for _, e := range c.cfg.Plugins.All() {
-		if !e.Enabled {
+		if !e.Enabled || kind != "" && e.Name != kind {
 			continue
 		}
 		if _, err := c.buildPlugin(e); err != nil {

@@ -34,8 +34,10 @@ type Event struct {
 	Service    string     `json:"service,omitempty"`  // and this
 	Method     string     `json:"method"`
 	Target     string     `json:"target"`
-	Mode       string     `json:"mode"`   // detect, block
-	Action     string     `json:"action"` // pass, deny, drop, redirect: what was done
+	Mode       string     `json:"mode"` // detect, block
+	Level      int        `json:"paranoia_level,omitempty"`
+	Detection  int        `json:"detection_paranoia_level,omitempty"` // that of the rules that were asked
+	Action     string     `json:"action"`                             // pass, deny, drop, redirect: what was done
 	Would      string     `json:"would,omitempty"`
 	Status     int        `json:"status,omitempty"`
 	Rule       int        `json:"rule,omitempty"` // the one that decided, or would have
@@ -114,7 +116,7 @@ func (i *Inspection) event() *Event {
 			}
 		}
 	}
-	if len(matched) == 0 && len(i.uninspected) == 0 && i.verdict.Action == Pass && i.verdict.Err == nil {
+	if len(matched) == 0 && len(i.uninspected) == 0 && i.verdict.Action == Pass && i.verdict.Err == nil && !i.always {
 		return nil
 	}
 	e := &Event{
@@ -122,6 +124,7 @@ func (i *Inspection) event() *Event {
 		ServerName: i.conn.ServerName, Method: cut(i.method, maxValue), Mode: "detect",
 		Action: i.verdict.Action.String(), Status: i.verdict.Status, Rule: i.verdict.Rule,
 		Uninspected: i.uninspected,
+		Level:       i.profile.settings.ParanoiaLevel, Detection: i.profile.settings.DetectionLevel,
 	}
 	if i.profile.settings.Mode == Block {
 		e.Mode = "block"

@@ -72,6 +72,7 @@ type Inspection struct {
 	tx          transaction
 	verdict     Verdict
 	uninspected []string
+	always      bool // End makes an event whatever there is to tell
 	stage       stage
 	phases      [4]time.Duration
 }
@@ -87,6 +88,9 @@ const (
 	responseBody
 	ended
 )
+
+// TellAlways lets End make an event even if there is nothing to tell but that.
+func (i *Inspection) TellAlways() { i.always = true }
 
 // Begin starts an inspection.
 func (p *Profile) Begin(c Connection) *Inspection {

@@ -35,6 +35,19 @@ func Kind() plugins.Kind {
 	})
 }
 
+// Told returns a kind whose instances tell of each exchange that they inspect by
+// calling tell, and write no log: for those who want to know what an instance makes
+// of a request. Calls come on the goroutines of the exchanges.
+func Told(tell func(*engine.Event)) plugins.Kind {
+	return plugins.Define(plugins.Spec[Config]{
+		Name: "waf", Scopes: plugins.NotConsumer, Speaks: plugins.HTTP,
+		New: func(cfg Config, env plugins.Env) (any, error) {
+			sharedOf(env).tell = tell // the first instance is built before any serves
+			return New(cfg, env)
+		},
+	})
+}
+
 // Plugin is an instance.
 type Plugin struct {
 	cfg     Config
@@ -69,7 +82,7 @@ func New(cfg Config, env plugins.Env) (any, error) {
 		return nil, fmt.Errorf("compiling the rules: %w", err)
 	}
 	p.rules, p.version, p.engine = r, versions, e
-	if p.profile, err = e.Profile(cfg.settings()); err == nil {
+	if p.profile, err = e.Profile(cfg.settings()); err == nil && p.shared.tell == nil {
 		p.log, err = p.shared.logs.use(env)
 	}
 	if err != nil {
@@ -97,6 +110,9 @@ func (p *Plugin) Follow(cfg *config.Config) {
 		p.shared.serve(cfg, p.version)
 	}
 }
+
+// Profile returns how the instance uses the rule engine, nil if its mode is off.
+func (p *Plugin) Profile() *engine.Profile { return p.profile }
 
 // Reopen opens the log's file anew.
 func (p *Plugin) Reopen() error { return p.log.reopen() }
@@ -197,6 +213,9 @@ func (p *Plugin) begin(x *l7.Exchange) *inspected {
 		Server:     x.Conn.Local,
 		ServerName: x.Host,
 	})
+	if p.shared.tell != nil {
+		i.ins.TellAlways()
+	}
 	p.inspection.Set(x, i)
 	i.request = fields{&x.Req.Header}
 	head := engine.RequestHead{Method: x.Req.Method, Target: x.Req.Target, Proto: x.Req.Proto.String(), Fields: &i.request}
@@ -406,7 +425,7 @@ func (p *Plugin) Log(x *l7.Exchange) {
 	}
 	e := i.ins.End()
 	p.shared.counts.exchange(i, e)
-	if e == nil || p.log == nil {
+	if e == nil || p.log == nil && p.shared.tell == nil {
 		return
 	}
 	if x.Route != nil {
@@ -417,6 +436,10 @@ func (p *Plugin) Log(x *l7.Exchange) {
 		if s := x.Route.Service; s != nil {
 			e.Service = s.Entity.Name
 		}
+	}
+	if p.shared.tell != nil {
+		p.shared.tell(e)
+		return
 	}
 	p.log.write(e)
 }

@@ -18,6 +18,7 @@ type shared struct {
 	rules  ruleSource
 	logs   *logs
 	counts *counts
+	tell   func(*engine.Event) // in place of the logs; nil: nobody
 
 	opening sync.Mutex // of engines, which takes part of a second; taken before mu
 	engines engine.Engines
