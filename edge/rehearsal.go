@@ -179,7 +179,7 @@ type nobody struct{}
 
 // Forward answers with 200, as what is ours and not a service's.
 func (nobody) Forward(x *l7.Exchange) error {
-	x.Reply(l7.NewReply(http.StatusOK, "", nil))
+	x.Reply(l7.NewReply(http.StatusOK, "", nil).WithReason(l7.ReasonNone))
 	return nil
 }
 

@@ -23,7 +23,7 @@ The file is read, and then all is compiled that would serve: TLS policies with
 their authorities and revocation lists, plugins with their rules and data
 files. Nothing is bound, asked for or written to, so what depends on that is
 not found: an address in use, a log or a folder that cannot be written.`,
-		Args:  cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			level := new(slog.LevelVar)
 			level.Set(slog.LevelWarn)

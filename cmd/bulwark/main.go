@@ -32,6 +32,9 @@ func main() {
 		if !errors.Is(err, errSaid) {
 			fmt.Fprintln(os.Stderr, "bulwark: "+err.Error())
 		}
+		if exit, ok := errors.AsType[exitError](err); ok {
+			os.Exit(exit.code)
+		}
 		os.Exit(1)
 	}
 }

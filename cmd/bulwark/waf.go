@@ -19,8 +19,8 @@ import (
 const maxEventLine = 4 << 20
 
 func wafCommand() *cobra.Command {
-	c := &cobra.Command{Use: "waf", Short: "Look at what the web application firewall did"}
-	c.AddCommand(wafExplainCommand())
+	c := &cobra.Command{Use: "waf", Short: "Look at what the web application firewall did, and would do"}
+	c.AddCommand(wafExplainCommand(), wafTryCommand(), wafReplayCommand())
 	return c
 }
 
@@ -127,7 +127,14 @@ func writeEvent(out io.Writer, e *waf.Event) {
 	if e.Route != "" {
 		fmt.Fprintf(out, ", route %q", e.Route)
 	}
-	fmt.Fprintf(out, "\nmode %s, action %s", e.Mode, e.Action)
+	fmt.Fprintf(out, "\nmode %s, ", e.Mode)
+	if e.Level > 0 {
+		fmt.Fprintf(out, "paranoia level %d, ", e.Level)
+	}
+	if e.Detection > e.Level {
+		fmt.Fprintf(out, "asked up to %d, ", e.Detection)
+	}
+	fmt.Fprintf(out, "action %s", e.Action)
 	if e.Status != 0 {
 		fmt.Fprintf(out, " with %d", e.Status)
 	}
@@ -142,10 +149,11 @@ func writeEvent(out io.Writer, e *waf.Event) {
 		name string
 		waf.Score
 	}{{"inbound", e.Scores.Inbound}, {"outbound", e.Scores.Outbound}} {
-		if side.Detection > 0 || side.Blocking > 0 {
+		if side.Detection > 0 || side.Blocking > 0 || side.name == "inbound" && side.Threshold > 0 {
 			fmt.Fprintf(out, "%s score %d of %d; by paranoia level: %v\n", side.name, side.Blocking, side.Threshold, side.Levels)
 		}
 	}
+	writeCategories(out, &e.Scores)
 	for k := range e.Matches {
 		m := &e.Matches[k]
 		fmt.Fprintf(out, "rule %d, phase %d", m.Rule, m.Phase)
@@ -165,5 +173,31 @@ func writeEvent(out io.Writer, e *waf.Event) {
 	}
 	if e.Error != "" {
 		fmt.Fprintf(out, "error: %q\n", e.Error)
+	}
+}
+
+// writeCategories writes the scores by what was found.
+func writeCategories(out io.Writer, s *waf.Scores) {
+	sep := "by category: "
+	for _, c := range []struct {
+		name  string
+		score int
+	}{
+		{"SQL injection", s.SQLInjection},
+		{"XSS", s.XSS},
+		{"remote file inclusion", s.RFI},
+		{"local file inclusion", s.LFI},
+		{"remote code execution", s.RCE},
+		{"PHP injection", s.PHPInjection},
+		{"HTTP violation", s.HTTPViolation},
+		{"session fixation", s.SessionFixation},
+	} {
+		if c.score > 0 {
+			fmt.Fprintf(out, "%s%s %d", sep, c.name, c.score)
+			sep = ", "
+		}
+	}
+	if sep == ", " {
+		fmt.Fprintln(out)
 	}
 }
