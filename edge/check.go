@@ -21,7 +21,7 @@ import (
 // everything that is wrong.
 func Check(cfg *config.Config, o Options) error {
 	quiet := *cfg
-	quiet.Node.Log.Access, quiet.Node.Log.WAF = config.LogOff, config.LogOff
+	quiet.Node.Log.Access, quiet.Node.Log.WAF, quiet.Node.Log.WAFAudit = config.LogOff, config.LogOff, config.LogOff
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -48,6 +48,15 @@ type Event struct {
 	// Uninspected is what the rules have not seen, and why.
 	Uninspected []string `json:"uninspected,omitempty"`
 	Error       string   `json:"error,omitempty"`
+
+	// Record is the audit record, if one was wanted.
+	Record *AuditRecord `json:"-"`
+}
+
+// Routine reports whether there is nothing to tell: nothing has matched, nothing was
+// left uninspected, and nothing failed.
+func (e *Event) Routine() bool {
+	return len(e.Matches) == 0 && len(e.Uninspected) == 0 && e.Action == Pass.String() && e.Error == ""
 }
 
 // Match is a rule that matched.
@@ -106,16 +115,31 @@ func (a Action) String() string { return actionNames[a] }
 // logged is what Coraza's matched rules tell of themselves beside their interface.
 type logged interface{ Log() bool }
 
-// event makes the event of the exchange, or nil if there is nothing to tell.
-func (i *Inspection) event() *Event {
-	var matched []types.MatchedRule
-	if i.tx != nil {
-		for _, m := range i.tx.MatchedRules() {
-			if l, ok := m.(logged); ok && l.Log() {
-				matched = append(matched, m)
-			}
+// matched are the rules that matched and want to be told of.
+func (i *Inspection) matched() (matched []types.MatchedRule) {
+	if i.tx == nil {
+		return nil
+	}
+	for _, m := range i.tx.MatchedRules() {
+		if l, ok := m.(logged); ok && l.Log() {
+			matched = append(matched, m)
 		}
 	}
+	return matched
+}
+
+// eventWithRecord makes the event, and the audit record if one is wanted.
+func (i *Inspection) eventWithRecord() *Event {
+	e := i.event()
+	if e != nil && i.audit != nil {
+		e.Record = i.record(e)
+	}
+	return e
+}
+
+// event makes the event of the exchange, or nil if there is nothing to tell.
+func (i *Inspection) event() *Event {
+	matched := i.matched()
 	if len(matched) == 0 && len(i.uninspected) == 0 && i.verdict.Action == Pass && i.verdict.Err == nil && !i.always {
 		return nil
 	}

@@ -72,7 +72,12 @@ type Inspection struct {
 	tx          transaction
 	verdict     Verdict
 	uninspected []string
-	always      bool // End makes an event whatever there is to tell
+	always      bool           // End makes an event whatever there is to tell
+	audit       *AuditSettings // nil: no record is made
+	auditBody   []byte
+	auditCut    bool
+	proto       string // of the request
+	status      int    // of the response
 	stage       stage
 	phases      [4]time.Duration
 }
@@ -106,16 +111,16 @@ func (i *Inspection) End() (e *Event) {
 	}
 	i.stage = ended
 	if i.tx == nil {
-		return i.event()
+		return i.eventWithRecord()
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			i.fault(p)
-			e = i.event()
+			e = i.eventWithRecord()
 		}
 	}()
 	i.tx.ProcessLogging()
-	e = i.event()
+	e = i.eventWithRecord()
 	tx := i.tx
 	i.tx = nil
 	if err := tx.Close(); err != nil {

@@ -17,7 +17,7 @@ func (i *Inspection) RequestHead(h *RequestHead) (v Verdict) {
 	start := time.Now()
 	defer i.guard(&v, start, 0)
 
-	i.method, i.target, i.path = h.Method, h.Target, pathOf(h.Target)
+	i.method, i.target, i.path, i.proto = h.Method, h.Target, pathOf(h.Target), h.Proto
 	tx, err := i.profile.engine.begin(i.conn.RequestID)
 	if err != nil {
 		return i.broken(err)

@@ -14,7 +14,7 @@ func (i *Inspection) ResponseHead(h *ResponseHead) (v Verdict) {
 	if i.stage < requestBody {
 		i.Leave("request_body: not handed over")
 	}
-	i.stage = responseHead
+	i.stage, i.status = responseHead, h.Status
 	start := time.Now()
 	defer i.guard(&v, start, 2)
 

@@ -175,7 +175,7 @@ func (r *rehearsal) try(q *edge.RehearsedRequest) (*tried, error) {
 	case out.Reason == l7.ReasonNoRoute:
 		return nil, errNoRoute
 	case out.Reason == l7.ReasonHTTPSRequired:
-		return nil, fmt.Errorf("the route %q takes requests within TLS only; say --tls", nameOf(out.Route))
+		return nil, fmt.Errorf("the route %q: %w", nameOf(out.Route), errTLSWanted)
 	case out.Reason != l7.ReasonNone && out.Reason != l7.ReasonNoEndpoint: // the latter if the route has no service
 		t.Refused, t.Status, t.Reason = true, out.Status, out.Reason.String()
 	}

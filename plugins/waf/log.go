@@ -18,6 +18,9 @@ const (
 	// what the access log does.
 	logMode = 0o640
 
+	// auditMode is that of the audit log, which has the requests themselves.
+	auditMode = 0o600
+
 	// logCloseTime bounds the last writes to a log that no instance uses any more.
 	logCloseTime = 5 * time.Second
 )
@@ -54,22 +57,42 @@ func (l *logs) use(env plugins.Env) (*eventLog, error) {
 	case env.Access != nil && env.Access.Target() == node.WAF:
 		return &eventLog{line: env.Access, format: node.WAFFormat}, nil
 	}
+	return l.share(telemetry.LineTarget{
+		Path: node.WAF, What: "log of the WAF", Mode: logMode, Stdout: node.WAF == config.LogStdout,
+		Hint: `node.log.waf is "stdout", "off" or a path that the process may write`,
+	}, node.WAFFormat)
+}
+
+// useAudit is use for the audit log.
+func (l *logs) useAudit(env plugins.Env) (*eventLog, error) {
+	node := &env.Config.Node.Log
+	switch {
+	case node.WAFAudit == config.LogOff:
+		return nil, nil
+	case env.Access != nil && env.Access.Target() == node.WAFAudit:
+		return &eventLog{line: env.Access}, nil
+	}
+	return l.share(telemetry.LineTarget{
+		Path: node.WAFAudit, What: "audit log of the WAF", Mode: auditMode, Stdout: node.WAFAudit == config.LogStdout,
+		Hint: `node.log.waf_audit is "off", "stdout" or a path that the process may write`,
+	}, "")
+}
+
+// share opens a log, or shares the one that is open.
+func (l *logs) share(target telemetry.LineTarget, format string) (*eventLog, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	shared := l.open[node.WAF]
+	shared := l.open[target.Path]
 	if shared == nil {
-		line, err := telemetry.OpenLines(telemetry.LineTarget{
-			Path: node.WAF, What: "log of the WAF", Mode: logMode, Stdout: node.WAF == config.LogStdout,
-			Hint: `node.log.waf is "stdout", "off" or a path that the process may write`,
-		}, l.count, l.log)
+		line, err := telemetry.OpenLines(target, l.count, l.log)
 		if err != nil {
 			return nil, err
 		}
 		shared = &telemetryLog{LineLog: line}
-		l.open[node.WAF] = shared
+		l.open[target.Path] = shared
 	}
 	shared.users++
-	return &eventLog{line: shared.LineLog, own: true, format: node.WAFFormat}, nil
+	return &eventLog{line: shared.LineLog, own: true, format: format}, nil
 }
 
 // leave ends one use, and the last one closes the log.
@@ -93,11 +116,16 @@ func (l *logs) leave(e *eventLog) error {
 // serves reports whether the settings of the node still lead to this log.
 func (e *eventLog) serves(env plugins.Env) bool {
 	node := &env.Config.Node.Log
+	return e.leadsTo(env, node.WAF) && (e == nil || e.format == node.WAFFormat)
+}
+
+// leadsTo reports whether this is the log of a target.
+func (e *eventLog) leadsTo(env plugins.Env, target string) bool {
 	if e == nil {
-		return node.WAF == config.LogOff
+		return target == config.LogOff
 	}
-	shared := env.Access != nil && env.Access.Target() == node.WAF
-	return e.line.Target() == node.WAF && e.format == node.WAFFormat && e.own != shared && (e.own || e.line == env.Access)
+	shared := env.Access != nil && env.Access.Target() == target
+	return e.line.Target() == target && e.own != shared && (e.own || e.line == env.Access)
 }
 
 // reopen opens the file anew. The access log is reopened by the edge.

@@ -24,9 +24,9 @@ var (
 	panicsDesc      = prometheus.NewDesc("bulwark_waf_panics_total", "Panics of the rule engine, each of which ended one inspection.", nil, nil)
 	enginesDesc     = prometheus.NewDesc("bulwark_waf_engines_active", "Rule engines in memory: one for each text of rules.", nil, nil)
 	rulesDesc       = prometheus.NewDesc("bulwark_waf_rules_info", "What the rules that serve say of their versions.", []string{"name", "version"}, nil)
-	linesDesc       = prometheus.NewDesc("bulwark_waf_log_lines_total", "Lines of the WAF's own log taken into a buffer.", nil, nil)
-	droppedDesc     = prometheus.NewDesc("bulwark_waf_log_dropped_lines_total", "Lines of the WAF's own log lost.", nil, nil)
-	failuresDesc    = prometheus.NewDesc("bulwark_waf_log_write_errors_total", "Writes of the WAF's own log that went wrong.", nil, nil)
+	linesDesc       = prometheus.NewDesc("bulwark_waf_log_lines_total", "Lines of the WAF's own logs taken into a buffer.", nil, nil)
+	droppedDesc     = prometheus.NewDesc("bulwark_waf_log_dropped_lines_total", "Lines of the WAF's own logs lost.", nil, nil)
+	failuresDesc    = prometheus.NewDesc("bulwark_waf_log_write_errors_total", "Writes of the WAF's own logs that went wrong.", nil, nil)
 )
 
 // scoreBounds are the upper bounds of the buckets of scores.

@@ -57,6 +57,7 @@ type Plugin struct {
 	rules   *engine.Rules
 	version []rules.Version
 	log     *eventLog // nil: off
+	audit   *auditor  // nil: off
 	blocked *l7.Reply // nil: its content tells the request's id
 	types   bool      // the content of some responses is inspected
 
@@ -83,13 +84,28 @@ func New(cfg Config, env plugins.Env) (any, error) {
 	}
 	p.rules, p.version, p.engine = r, versions, e
 	if p.profile, err = e.Profile(cfg.settings()); err == nil && p.shared.tell == nil {
-		p.log, err = p.shared.logs.use(env)
+		err = p.openLogs(env)
 	}
 	if err != nil {
 		_ = p.shared.closeEngine(e)
 		return nil, err
 	}
 	return p, nil
+}
+
+// openLogs opens those that the node's settings name.
+func (p *Plugin) openLogs(env plugins.Env) (err error) {
+	if p.log, err = p.shared.logs.use(env); err != nil {
+		return err
+	}
+	var names []string
+	for _, v := range p.version {
+		names = append(names, v.Name+"/"+v.Version)
+	}
+	if p.audit, err = newAuditor(p.shared, env, names); err != nil {
+		return errors.Join(err, p.shared.logs.leave(p.log))
+	}
+	return nil
 }
 
 // Outdated reports whether the rules, or where events go, are others now.
@@ -101,7 +117,7 @@ func (p *Plugin) Outdated(env plugins.Env) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return r.Hash() != p.rules.Hash() || !p.log.serves(env), nil
+	return r.Hash() != p.rules.Hash() || !p.log.serves(env) || !p.audit.serves(env), nil
 }
 
 // Follow notes that the instance's rules serve from now on.
@@ -114,8 +130,8 @@ func (p *Plugin) Follow(cfg *config.Config) {
 // Profile returns how the instance uses the rule engine, nil if its mode is off.
 func (p *Plugin) Profile() *engine.Profile { return p.profile }
 
-// Reopen opens the log's file anew.
-func (p *Plugin) Reopen() error { return p.log.reopen() }
+// Reopen opens the logs' files anew.
+func (p *Plugin) Reopen() error { return errors.Join(p.log.reopen(), p.audit.logOf().reopen()) }
 
 // Close leaves the engine and the log to their other users.
 func (p *Plugin) Close() error {
@@ -123,7 +139,7 @@ func (p *Plugin) Close() error {
 		return nil
 	}
 	engineErr := p.shared.closeEngine(p.engine)
-	return errors.Join(engineErr, p.shared.logs.leave(p.log))
+	return errors.Join(engineErr, p.shared.logs.leave(p.log), p.shared.logs.leave(p.audit.logOf()))
 }
 
 // settings returns what the instance wants of the engine.
@@ -216,6 +232,7 @@ func (p *Plugin) begin(x *l7.Exchange) *inspected {
 	if p.shared.tell != nil {
 		i.ins.TellAlways()
 	}
+	p.audit.begin(i.ins)
 	p.inspection.Set(x, i)
 	i.request = fields{&x.Req.Header}
 	head := engine.RequestHead{Method: x.Req.Method, Target: x.Req.Target, Proto: x.Req.Proto.String(), Fields: &i.request}
@@ -287,12 +304,14 @@ func (p *Plugin) requestBody(x *l7.Exchange, i *inspected) {
 	if i.peek > 0 {
 		content, whole = x.BodyPrefix(i.peek)
 	}
+	sent, all := content, whole && (i.peek > 0 || x.Req.Body == nil)
 	if codings := codingsOf(&x.Req.Header); codings != "" && (i.peek > 0 || p.cfg.RequestDecoding == "refuse") {
 		content, whole = p.decodeRequest(i, codings, content, whole)
 	}
 	if i.verdict.Action == engine.Pass {
 		i.verdict = i.ins.RequestBody(content, whole)
 	}
+	p.audit.keep(i, sent, all)
 }
 
 // decodeRequest returns what is within encoded content. What cannot be known is
@@ -425,9 +444,11 @@ func (p *Plugin) Log(x *l7.Exchange) {
 	}
 	e := i.ins.End()
 	p.shared.counts.exchange(i, e)
-	if e == nil || p.log == nil && p.shared.tell == nil {
+	p.audit.end(i)
+	if e == nil {
 		return
 	}
+	p.audit.write(e)
 	if x.Route != nil {
 		e.Route = x.Route.Entity.Name
 		if e.Route == "" {
@@ -441,7 +462,9 @@ func (p *Plugin) Log(x *l7.Exchange) {
 		p.shared.tell(e)
 		return
 	}
-	p.log.write(e)
+	if p.log != nil && !e.Routine() {
+		p.log.write(e)
+	}
 }
 
 // inspected is what the plugin knows of an exchange.
@@ -451,6 +474,7 @@ type inspected struct {
 	peek     int64 // bytes of the request's content that are waited for
 	tooLong  bool  // there is more of it than may be
 	held     bool  // the answer's content is waited for
+	audited  int64 // bytes that are kept for the audit log
 	outbound bool  // it is the answer that is denied
 
 	request, response fields

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/plugins"
@@ -19,6 +20,8 @@ type shared struct {
 	logs   *logs
 	counts *counts
 	tell   func(*engine.Event) // in place of the logs; nil: nobody
+
+	auditHeld atomic.Int64 // bytes of content that are kept for the audit log
 
 	opening sync.Mutex // of engines, which takes part of a second; taken before mu
 	engines engine.Engines
