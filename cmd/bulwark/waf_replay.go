@@ -232,6 +232,10 @@ func (p *replayer) rebuild(t *waf.AuditTransaction, r *replayed) (*edge.Rehearse
 	if err != nil {
 		return nil, fmt.Errorf("reading the content of the record: %w", err)
 	}
+	const lineEnds = "\r\n"
+	if strings.ContainsAny(t.Request.Method+t.Request.URI, lineEnds) {
+		return nil, errors.New("the request of the record: a line's end within the request line")
+	}
 	var raw bytes.Buffer
 	fmt.Fprintf(&raw, "%s %s HTTP/1.1\r\n", t.Request.Method, t.Request.URI)
 	names := make([]string, 0, len(t.Request.Headers))
@@ -245,6 +249,9 @@ func (p *replayer) rebuild(t *waf.AuditTransaction, r *replayed) (*edge.Rehearse
 			continue
 		}
 		for _, value := range t.Request.Headers[name] {
+			if strings.ContainsAny(name+value, lineEnds) {
+				return nil, fmt.Errorf("the request of the record: a line's end within the field %q", name)
+			}
 			fmt.Fprintf(&raw, "%s: %s\r\n", name, value)
 		}
 	}
