@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 
 	coraza "github.com/corazawaf/coraza/v3"
@@ -103,6 +104,10 @@ func closeWAF(w coraza.WAF) {
 	}
 }
 
+// maxPlaces are told where a directive that is wrong may stand: Coraza does not say
+// which of several it means.
+const maxPlaces = 3
+
 // locate adds the place of the directive to an error that ended compiling.
 // Coraza names the directive but not where it stands.
 func locate(r *Rules, err error) error {
@@ -118,10 +123,14 @@ func locate(r *Rules, err error) error {
 			cause = "unknown directive"
 		}
 		var places []string
+		empty := slices.ContainsFunc(r.directives, func(d directive) bool { return strings.EqualFold(d.name, name) && d.args == "" })
 		for _, d := range r.directives {
-			if strings.EqualFold(d.name, name) {
+			if strings.EqualFold(d.name, name) && (!empty || d.args == "") { // one that says nothing is the wrong one
 				places = append(places, d.place())
 			}
+		}
+		if more := len(places) - maxPlaces; more > 0 {
+			places = append(places[:maxPlaces], fmt.Sprintf("%d more places", more))
 		}
 		if len(places) > 0 {
 			return fmt.Errorf("%s: directive %q: %s", strings.Join(places, " or "), name, cause)

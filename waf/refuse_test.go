@@ -145,6 +145,7 @@ func TestRuleErrors(t *testing.T) {
 		}, "Include x.conf\nInclude y.conf", []string{"x.conf line 3: ", "missing closing )", "y.conf line 1: ", "nope"}},
 		{"id twice", fstest.MapFS{"x.conf": {Data: []byte("SecAction \"id:7,phase:1,pass\"\nSecAction \"id:7,phase:2,pass\"\n")}}, "Include x.conf", []string{"duplicated rule id 7"}},
 		{"unknown directive", fstest.MapFS{"x.conf": {Data: []byte("# text\nSecNope On\n")}}, "Include x.conf", []string{`x.conf line 2: directive "secnope": unknown directive`}},
+		{"says nothing", nil, "SecAction \"id:1,phase:1,pass\"\nSecRule ARGS \"@rx a\" \"id:2,phase:2,pass\"\nSecRule\n", []string{"directives line 3: directive"}},
 		{"bad value", nil, "SecRuleEngine On\nSecArgumentsLimit many", []string{"directives line 2"}},
 		{"our id", nil, `SecAction "id:150001,phase:1,pass"`, []string{"150000 to 150009"}},
 		{"our variable", nil, `SecAction "id:1,phase:1,pass,setvar:tx.bulwark_mode=detect"`, []string{"Bulwark's own"}},

@@ -35,12 +35,12 @@ func (o Outcome) String() string {
 
 // Replay is what replaying an event has found.
 type Replay struct {
-	Before   Outcome    `json:"before"`
-	After    Outcome    `json:"after"`
-	Inbound  int        `json:"inbound_score"` // that counts, after
-	Outbound int        `json:"outbound_score"`
-	Gone     []Vanished `json:"gone,omitempty"`
-	Unsure   []string   `json:"unsure,omitempty"` // why it may be otherwise
+	Before   Outcome
+	After    Outcome
+	Inbound  int // that counts, after
+	Outbound int
+	Gone     []Vanished
+	Unsure   []string // why it may be otherwise
 }
 
 // Vanished is a match that would not be there any more.

@@ -53,6 +53,10 @@
 // scores by category and paranoia level, the request's id, route and service, and
 // what was done. The access log has the reason waf for what was denied.
 //
+// node.log.waf_audit writes records in the form of Coraza's audit log besides.
+// bulwark waf explain, try and replay look at events, at requests from files, and at
+// what another configuration would make of what is in the logs; see waf.md.
+//
 // Metrics: bulwark_waf_inspected_requests_total, bulwark_waf_blocked_requests_total,
 // bulwark_waf_rule_matches_total by rule, bulwark_waf_score, a histogram,
 // bulwark_waf_phase_seconds_total, bulwark_waf_uninspected_parts_total,
