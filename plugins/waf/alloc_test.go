@@ -55,7 +55,7 @@ func TestAllocations(t *testing.T) {
 		RequestBody: waf.RequestBody{Inspect: true, Limit: 128 << 10, Beyond: "prefix"},
 	}, plugins.Env{
 		State: new(plugins.State), Log: slog.New(slog.DiscardHandler),
-		Config: &config.Config{Node: config.Node{Log: config.Log{WAF: config.LogOff}}},
+		Config: &config.Config{Node: config.Node{Log: config.Log{WAF: config.LogOff, WAFAudit: config.LogOff}}},
 	})
 	if err != nil {
 		t.Fatal(err)
