@@ -53,6 +53,7 @@ type Exchange struct {
 	certified []Certified
 	line      []byte        // what LogLine returns, once it is made
 	lineBlock *buf.Block    // where it is made; nil: no log wanted it
+	refused   string        // what an engine has read of a head that it refused
 	held      heldBody      // the request's body, if any of it was read ahead
 	prefix    *heldResponse // Wire, if the answer is held back; the last one that was; nil: none was
 	filtered  *filtered     // Wire, if the answer's content passes through filters

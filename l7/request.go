@@ -80,6 +80,7 @@ func (r *Request) reset() {
 // Response is the final answer's head before it goes on the wire.
 type Response struct {
 	Status  int
+	Proto   Proto // the upstream's version, as received; 0 of an answer of our own
 	Header  Header
 	Size    int64 // content length; -1 when unknown
 	Trailer Header

@@ -34,10 +34,8 @@ type Event struct {
 	Service    string     `json:"service,omitempty"`  // and this
 	Method     string     `json:"method"`
 	Target     string     `json:"target"`
-	Mode       string     `json:"mode"` // detect, block
-	Level      int        `json:"paranoia_level,omitempty"`
-	Detection  int        `json:"detection_paranoia_level,omitempty"` // that of the rules that were asked
-	Action     string     `json:"action"`                             // pass, deny, drop, redirect: what was done
+	Mode       string     `json:"mode"`   // detect, block
+	Action     string     `json:"action"` // pass, deny, drop, redirect: what was done; refused: it was before the rules were asked
 	Would      string     `json:"would,omitempty"`
 	Status     int        `json:"status,omitempty"`
 	Rule       int        `json:"rule,omitempty"` // the one that decided, or would have
@@ -158,6 +156,9 @@ func (i *Inspection) event() *Event {
 		e.Error = cut(e.Error, maxText)
 	}
 	e.Target = (&secrets{left: maxMasked}).conceal(i.target, maxText)
+	if i.refused != 0 {
+		i.refusedEvent(e)
+	}
 	if i.tx == nil {
 		return e
 	}
@@ -176,6 +177,15 @@ func (i *Inspection) event() *Event {
 	return e
 }
 
+// refusedEvent tells what was done before the rules were asked, and what they
+// would have.
+func (i *Inspection) refusedEvent(e *Event) {
+	if i.verdict.Action != Pass {
+		e.Would = e.Action
+	}
+	e.Action, e.Status = "refused", i.refused
+}
+
 // match tells one matched rule.
 func (i *Inspection) match(m types.MatchedRule, secrets *secrets) Match {
 	meta := m.Rule()
@@ -183,7 +193,7 @@ func (i *Inspection) match(m types.MatchedRule, secrets *secrets) Match {
 	out := Match{
 		Rule: meta.ID(), Phase: int(meta.Phase()), Tags: meta.Tags(), Version: meta.Version(),
 		File: r.file, Line: r.line, Level: paranoiaLevel(meta.Tags()),
-		Disruptive: i.verdict.Action != Pass && i.verdict.Rule == meta.ID(),
+		Disruptive: i.verdict.Action != Pass && i.refused == 0 && i.verdict.Rule == meta.ID(),
 	}
 	if s := meta.Severity(); s != types.RuleSeverityUnset {
 		out.Severity = s.String()

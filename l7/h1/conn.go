@@ -383,6 +383,7 @@ func (c *conn) begin(start, end int) error {
 	c.served++
 	r := &c.x.Req
 	if err := syntax.ParseRequest(head, &c.settings.Limits, r); err != nil {
+		c.x.KeepRefused(head)
 		return err
 	}
 	c.wire.begin(r, c.served < c.settings.Requests && !r.Close)
@@ -439,6 +440,9 @@ func (c *conn) refuse(err error) {
 	if c.x == nil {
 		c.x = l7.NewExchange()
 		c.x.Conn, c.x.Wire, c.x.ID = &c.Info, c, l7.NewID()
+		if err != errHeaderTimeout && err != errHeadCut { // it can never become one
+			c.x.KeepRefused(string(c.block.B[c.from:c.to]))
+		}
 	}
 	if c.x.Req.Proto == 0 {
 		c.x.Req.Proto = l7.HTTP11

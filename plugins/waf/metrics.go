@@ -17,6 +17,7 @@ import (
 var (
 	inspectedDesc   = prometheus.NewDesc("bulwark_waf_inspected_requests_total", "Requests that the plugin waf has inspected.", nil, nil)
 	blockedDesc     = prometheus.NewDesc("bulwark_waf_blocked_requests_total", "Of them, those that it has denied, by what was: the request or the response.", []string{"part"}, nil)
+	refusedDesc     = prometheus.NewDesc("bulwark_waf_refused_requests_total", "Of them, those that were refused before the rules were asked, and shown to them for the log.", nil, nil)
 	matchesDesc     = prometheus.NewDesc("bulwark_waf_rule_matches_total", "Matches of rules, by their id; those beyond the first thousand ids are counted as other.", []string{"rule"}, nil)
 	uninspectedDesc = prometheus.NewDesc("bulwark_waf_uninspected_parts_total", "Parts of exchanges that the rules have not seen, by what it was and why.", []string{"reason"}, nil)
 	scoreDesc       = prometheus.NewDesc("bulwark_waf_score", "Anomaly scores of exchanges, of their requests (inbound) and responses (outbound), at the detection level.", []string{"direction"}, nil)
@@ -45,6 +46,7 @@ const (
 // counts are what is counted of all instances. Safe for concurrent use.
 type counts struct {
 	inspected   atomic.Uint64
+	refused     atomic.Uint64
 	blocked     [2]atomic.Uint64 // requests, responses
 	scores      [2]scoreCounts   // inbound, outbound
 	phases      [len(phases)]atomic.Int64
@@ -63,6 +65,9 @@ func newCounts() *counts {
 // exchange counts one that has ended; e may be nil.
 func (c *counts) exchange(i *inspected, e *engine.Event) {
 	c.inspected.Add(1)
+	if i.refused {
+		c.refused.Add(1)
+	}
 	for n, d := range i.ins.Phases() {
 		c.phases[n].Add(int64(d))
 	}
@@ -148,7 +153,7 @@ type collector struct{ *shared }
 // Describe sends every description.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		inspectedDesc, blockedDesc, matchesDesc, uninspectedDesc, scoreDesc, phaseDesc, panicsDesc, enginesDesc, rulesDesc,
+		inspectedDesc, blockedDesc, refusedDesc, matchesDesc, uninspectedDesc, scoreDesc, phaseDesc, panicsDesc, enginesDesc, rulesDesc,
 		linesDesc, droppedDesc, failuresDesc,
 	} {
 		ch <- d
@@ -164,6 +169,7 @@ func (s collector) Collect(ch chan<- prometheus.Metric) {
 	counter(inspectedDesc, float64(c.inspected.Load()))
 	counter(blockedDesc, float64(c.blocked[0].Load()), "request")
 	counter(blockedDesc, float64(c.blocked[1].Load()), "response")
+	counter(refusedDesc, float64(c.refused.Load()))
 	c.rules.collect(ch, matchesDesc)
 	c.uninspected.collect(ch, uninspectedDesc)
 	ch <- c.scores[0].metric("inbound")

@@ -223,21 +223,21 @@ func (p *Plugin) begin(x *l7.Exchange) *inspected {
 		return i
 	}
 	i = new(inspected)
-	i.ins = p.profile.Begin(engine.Connection{
-		RequestID:  x.ID,
-		Client:     netip.AddrPortFrom(x.ClientAddr(), x.Conn.Client.Port()),
-		Server:     x.Conn.Local,
-		ServerName: x.Host,
-	})
-	if p.shared.tell != nil {
-		i.ins.TellAlways()
-	}
-	p.audit.begin(i.ins)
+	i.ins = p.profile.Begin(p.connection(x))
 	p.inspection.Set(x, i)
 	i.request = fields{&x.Req.Header}
 	head := engine.RequestHead{Method: x.Req.Method, Target: x.Req.Target, Proto: x.Req.Proto.String(), Fields: &i.request}
 	i.verdict = i.ins.RequestHead(&head)
 	return i
+}
+
+func (p *Plugin) connection(x *l7.Exchange) engine.Connection {
+	return engine.Connection{
+		RequestID:  x.ID,
+		Client:     netip.AddrPortFrom(x.ClientAddr(), x.Conn.Client.Port()),
+		Server:     x.Conn.Local,
+		ServerName: x.Host,
+	}
 }
 
 // BodyPeek inspects the head, and tells how much of the content is waited for.
@@ -349,7 +349,7 @@ func (p *Plugin) ResponsePeek(x *l7.Exchange) int64 {
 		plain.Del("Content-Encoding")
 		i.response = fields{plain}
 	}
-	head := engine.ResponseHead{Status: x.Resp.Status, Proto: "HTTP/1.1", Fields: &i.response}
+	head := engine.ResponseHead{Status: x.Resp.Status, Proto: x.Resp.Proto.String(), Fields: &i.response}
 	i.verdict = i.ins.ResponseHead(&head)
 	if i.verdict.Action != engine.Pass || !p.types || x.Resp.Status == http.StatusSwitchingProtocols || x.Req.Method == http.MethodHead || x.Resp.Size == 0 || !i.ins.ResponseBodyWanted() {
 		return 0
@@ -440,6 +440,9 @@ func (p *Plugin) deny(x *l7.Exchange, i *inspected) l7.Verdict {
 func (p *Plugin) Log(x *l7.Exchange) {
 	i := p.inspection.Get(x)
 	if i == nil {
+		i = p.refused(x)
+	}
+	if i == nil {
 		return
 	}
 	e := i.ins.End()
@@ -467,6 +470,27 @@ func (p *Plugin) Log(x *l7.Exchange) {
 	}
 }
 
+// refused shows the rules a request that was refused before they were asked, so
+// that the log tells what it tried; nil if this is no such exchange. The answer
+// is out, and stays what it is.
+func (p *Plugin) refused(x *l7.Exchange) *inspected {
+	if p.profile == nil {
+		return nil
+	}
+	h := x.RefusedHead()
+	if h == nil {
+		return nil
+	}
+	i := &inspected{refused: true, request: fields{h.Header}}
+	i.ins = p.profile.Begin(p.connection(x))
+	i.ins.Refused(x.LogStatus())
+	head := engine.RequestHead{Method: h.Method, Target: h.Target, Proto: h.Proto, Fields: &i.request}
+	if i.ins.RequestHead(&head).Action == engine.Pass {
+		i.ins.RequestBody(nil, true) // rules that look at the whole request run there
+	}
+	return i
+}
+
 // inspected is what the plugin knows of an exchange.
 type inspected struct {
 	ins      *engine.Inspection
@@ -476,6 +500,7 @@ type inspected struct {
 	held     bool  // the answer's content is waited for
 	audited  int64 // bytes that are kept for the audit log
 	outbound bool  // it is the answer that is denied
+	refused  bool  // the request was, before the rules were asked
 
 	request, response fields
 }

@@ -107,7 +107,8 @@ func parseRequestLine(head string, lim *Limits, r *l7.Request) (next int, secure
 	return end + 1 + len("HTTP/1.1\r\n"), secure, faultNone
 }
 
-// parseVersion reads the version and the line's end.
+// parseVersion reads the version and the line's end. Versions below 1.0 are no
+// version that anybody serves, but malformed: lines of HTTP/0.9 tell none.
 func parseVersion(s string) (l7.Proto, fault) {
 	const form = "HTTP/d.d\r\n"
 	if strings.HasPrefix(s, "HTTP/1.1\r\n") {
@@ -117,7 +118,7 @@ func parseVersion(s string) (l7.Proto, fault) {
 		return l7.HTTP10, faultNone
 	}
 	if len(s) < len(form) || s[:5] != form[:5] || classes[s[5]]&isDigit == 0 ||
-		s[6] != '.' || classes[s[7]]&isDigit == 0 || s[8:10] != "\r\n" {
+		s[5] == '0' || s[6] != '.' || classes[s[7]]&isDigit == 0 || s[8:10] != "\r\n" {
 		return 0, faultVersion
 	}
 	return 0, faultVersionUnknown

@@ -64,7 +64,7 @@ func parseResponse(head, requestMethod string, lim *Limits, resp *l7.Response, f
 	if x := m.checkFraming(f.Proto); x != faultNone {
 		return x
 	}
-	resp.Size = m.length
+	resp.Proto, resp.Size = f.Proto, m.length
 	f.Close = m.closes(f.Proto)
 	return m.settleBody(requestMethod, resp, f)
 }

@@ -117,8 +117,8 @@ func TestParseResponse(t *testing.T) {
 				if f != faultNone || resp == nil {
 					t.Fatalf("refused or incomplete: %v", f)
 				}
-				if resp.Status != tt.status || resp.Size != tt.size {
-					t.Errorf("status %d, size %d; want %d, %d", resp.Status, resp.Size, tt.status, tt.size)
+				if resp.Status != tt.status || resp.Size != tt.size || resp.Proto != tt.want.Proto {
+					t.Errorf("status %d, size %d, %v; want %d, %d, %v", resp.Status, resp.Size, resp.Proto, tt.status, tt.size, tt.want.Proto)
 				}
 				if diff := cmp.Diff(tt.want, *fr); diff != "" {
 					t.Errorf("framing differs (-want +got):\n%s", diff)

@@ -115,7 +115,7 @@ func badRequests() []badHead {
 		{"0.9", "GET /\r\n\r\n", faultNoVersion},
 		{"0.9 with fields", "GET /\r\nHost: a\r\n\r\n", faultNoVersion},
 		{"0.9 with space", "GET / \r\n\r\n", faultVersion},
-		{"version 0.9", "GET / HTTP/0.9\r\nHost: a\r\n\r\n", faultVersionUnknown},
+		{"version 0.9", "GET / HTTP/0.9\r\nHost: a\r\n\r\n", faultVersion},
 		{"version 1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", faultVersionUnknown},
 		{"version 2.0", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", faultVersionUnknown},
 		{"version 3.0", "GET / HTTP/3.0\r\nHost: a\r\n\r\n", faultVersionUnknown},
