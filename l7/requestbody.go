@@ -60,8 +60,11 @@ func (b *heldBody) Read(p []byte) (int, error) {
 
 // Trailer returns the trailer of the content.
 func (b *heldBody) Trailer() *Header {
-	if b.rest != nil {
+	switch {
+	case b.rest != nil:
 		return b.rest.Trailer()
+	case b.trailer == nil: // reading ended in an error
+		return &noTrailer
 	}
 	return b.trailer
 }

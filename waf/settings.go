@@ -22,6 +22,7 @@ type Beyond int
 const (
 	Reject Beyond = iota // the exchange is denied
 	Prefix               // as much as the limit allows is inspected, the rest passes
+	ByType               // of requests: Prefix for multipart and binary content, Reject for all other
 )
 
 // Processor says how content is parsed.

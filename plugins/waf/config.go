@@ -25,6 +25,7 @@ type Config struct {
 	ResponseBody ResponseBody `json:"response_body" doc:"Inspection of the content of responses."`
 	Caps         Caps         `json:"caps" doc:"Bounds of what a request may hold, looked at before the rules see it."`
 
+	RequestTrailers  string            `json:"request_trailers" default:"remove" enum:"remove,pass" doc:"What is done about fields behind the content of requests, which no rule sees: remove keeps them from the upstream, pass does not. Either way they are told of as uninspected."`
 	ContentTypes     map[string]string `json:"content_types" enum:"urlencoded,multipart,json,xml,raw,none" doc:"How content of requests is parsed, by media type, such as image/png, image/* or application/*+json: raw shows it to rules as it is, none not at all. Other types are parsed as the rules say."`
 	RequestDecoding  string            `json:"request_decoding" default:"decode" enum:"decode,refuse" doc:"What is done about requests with a Content-Encoding: decode inspects what is within (the upstream gets it as it was sent), refuse answers 415."`
 	ResponseDecoding string            `json:"response_decoding" default:"identity" enum:"identity,decode" doc:"How the content of responses is had unencoded where it is inspected: identity asks the upstream for it so, decode decodes it."`
@@ -47,7 +48,7 @@ type Exclusion struct {
 type RequestBody struct {
 	Inspect bool        `json:"inspect" default:"true" doc:"Whether content is inspected."`
 	Limit   schema.Size `json:"limit" default:"128KiB" min:"1KiB" max:"128MiB" doc:"Bytes that are inspected; the request waits for them."`
-	Beyond  string      `json:"beyond" default:"prefix" enum:"prefix,reject" doc:"What is done about longer content: prefix inspects the first limit bytes and streams the rest, reject answers 413."`
+	Beyond  string      `json:"beyond" default:"auto" enum:"auto,prefix,reject" doc:"What is done about longer content: reject answers 413, prefix inspects the first limit bytes and streams the rest, auto does so for multipart and for what rules cannot read (images, archives, application/octet-stream), and rejects all other."`
 }
 
 // ResponseBody says how much content of responses is inspected.

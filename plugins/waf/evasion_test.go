@@ -9,7 +9,7 @@ import (
 
 // TestEvasions: no field that a client may add keeps content from the rules.
 func TestEvasions(t *testing.T) {
-	e := testkit.StartEdge(t, guarded(origin(t, noContent), "", "allowed_content_types: [application/x-www-form-urlencoded, application/grpcx, application/grpc+proto]"))
+	e := testkit.StartEdge(t, guarded(origin(t, noContent), "", "request_body: {beyond: prefix}, allowed_content_types: [application/x-www-form-urlencoded, application/grpcx, application/grpc+proto]"))
 	const form = "application/x-www-form-urlencoded"
 	content := "q=<script>alert(1)</script>&x="
 	for _, tt := range []struct {

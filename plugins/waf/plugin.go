@@ -195,8 +195,11 @@ func valueOf(n *int) int {
 }
 
 func beyond(name string) engine.Beyond {
-	if name == "reject" {
+	switch name {
+	case "reject":
 		return engine.Reject
+	case "auto":
+		return engine.ByType
 	}
 	return engine.Prefix
 }
@@ -256,7 +259,7 @@ func (p *Plugin) BodyPeek(x *l7.Exchange) int64 {
 	case isStream(&x.Req.Header):
 		i.ins.Leave("request_body: stream")
 	case !i.ins.RequestBodyWanted():
-	case p.cfg.RequestBody.Beyond == "reject" && p.cfg.Mode == "block" && x.Req.ContentLength > limit:
+	case x.Req.ContentLength > limit && i.ins.RefusesLong():
 		i.tooLong = true // which is known before a byte is read
 	default:
 		i.peek = limit
@@ -288,6 +291,9 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 	}
 	if i.verdict.Action != engine.Pass {
 		return p.deny(x, i)
+	}
+	if p.cfg.RequestTrailers == "remove" {
+		x.Upstream.NoTrailer = true
 	}
 	if p.types && p.cfg.ResponseDecoding == "identity" {
 		// Asked for only where it must be: the header is copied for it.
@@ -444,6 +450,9 @@ func (p *Plugin) Log(x *l7.Exchange) {
 	}
 	if i == nil {
 		return
+	}
+	if b := x.Req.Body; b != nil && b.Trailer().Len() > 0 {
+		i.ins.Leave("request_trailers: " + p.cfg.RequestTrailers)
 	}
 	e := i.ins.End()
 	p.shared.counts.exchange(i, e)

@@ -1,9 +1,11 @@
 package waf_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -63,7 +65,7 @@ func raw(t *testing.T, e *testkit.Edge, request string) string {
 // the WAF sees it blinds the rules. The answer is the server's, and the log tells
 // what the rules say of the request.
 func TestPitfallRefusedRequestsAreSeen(t *testing.T) {
-	const host = "Host: shop.test\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n"
+	const host = "Host: shop.test\r\nUser-Agent: test\r\nAccept: */*\r\nConnection: close\r\n\r\n"
 	sqli := attack[2:]
 	for _, mode := range []string{"block", "detect"} {
 		t.Run(mode, func(t *testing.T) {
@@ -132,4 +134,35 @@ func TestUpstreamVersion(t *testing.T) {
 	wantStatus(t, e, "/", 502)
 	e = testkit.StartEdge(t, guarded(origin(t, noContent), "", rule))
 	wantStatus(t, e, "/", 204)
+}
+
+// TestPitfallTrailersAreTold: no rule sees fields behind the content, so each
+// request that has some is told of, whatever becomes of them.
+func TestPitfallTrailersAreTold(t *testing.T) {
+	for policy, arrives := range map[string]bool{"remove": false, "pass": true} {
+		seen := make(chan bool, 1)
+		at := testkit.StartTCP(t, func(c net.Conn) {
+			req, err := http.ReadRequest(bufio.NewReader(c))
+			if err != nil {
+				return
+			}
+			if _, err := io.Copy(io.Discard, req.Body); err != nil {
+				return
+			}
+			seen <- req.Trailer.Get("X-Sum") != ""
+			_, _ = io.WriteString(c, noContent)
+		})
+		e := testkit.StartEdge(t, guarded(at, "", "request_trailers: "+policy))
+		answer := raw(t, e, "POST / HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: test\r\nAccept: */*\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na=b\r\n0\r\nX-Sum: 1\r\n\r\n")
+		if !strings.HasPrefix(answer, "HTTP/1.1 204 ") || <-seen != arrives {
+			t.Errorf("%s: answered with %q, or the field's fate is another one", policy, answer)
+		}
+		e.Stop()
+		if lines := e.WAFLog(); len(lines) != 1 || !strings.Contains(lines[0], `"uninspected":["request_trailers: `+policy+`"]`) {
+			t.Errorf("%s: the log has %q", policy, lines)
+		}
+		if n := scrape(t, e.Metrics())[`bulwark_waf_uninspected_parts_total{reason="request_trailers_`+policy+`"}`]; n != "1" {
+			t.Errorf("%s: %q requests with trailers are counted", policy, n)
+		}
+	}
 }
