@@ -63,7 +63,7 @@ func WAF(dir string) (*WAFRules, error) {
 		return nil, err
 	}
 	w := &WAFRules{}
-	files := mounts{"bulwark": own, "crs": crs}
+	files := mounts{"bulwark": own, "crs": withAttributes{crs}}
 	base, setup, core := "bulwark/recommended.conf", "bulwark/crs-setup.conf", "crs"
 	extends := func(string) []string { return nil }
 	if dir != "" {

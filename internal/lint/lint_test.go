@@ -60,6 +60,7 @@ func rules(tree *Tree) map[string]func(*testing.T) []string {
 		"glossary":          func(t *testing.T) []string { return checkGlossary(tree, words(t, tree)) },
 		"limits":            func(t *testing.T) []string { return checkLimits(tree, text(t, tree, limitsFile)) },
 		"limit constants":   func(t *testing.T) []string { return checkConstants(tree, text(t, tree, limitsFile)) },
+		"pitfalls":          func(t *testing.T) []string { return checkPitfalls(tree, text(t, tree, pitfallsFile)) },
 		"links":             func(*testing.T) []string { return checkLinks(tree) },
 	}
 }
@@ -227,6 +228,13 @@ var (
 			limitsFile: "| Constant | Value | Bounds | Where |\n|---|---|---|---|\n| `most` | 1 | x | [l7/a.go](../l7/a.go) |\n" +
 				"| `l7.A` to `l7.B`, `other` | 2 | x | [l7/a.go](../l7/a.go) |\n| `A` | 2 | x | somewhere |\n",
 		}, []string{`l7/a.go has no constant "other"`, "no link to the file of `A`"}},
+		{"pitfalls", "pitfalls", map[string]string{
+			"waf/a_test.go": "package waf\nfunc TestOne() {}\nfunc (T) TestTwo() {}",
+			"waf/a.go":      "package waf\nfunc TestThree() {}",
+			pitfallsFile: "| What went wrong | What | Tests |\n|---|---|---|\n| a | b | `TestOne` |\n| c | `TestOne` | by hand |\n" +
+				"| d | e | `TestTwo`, `TestOne`, `TestThree` |\n",
+		}, []string{`"c" has no test`, "no test TestTwo", "no test TestThree"}},
+		{"no pitfalls", "pitfalls", map[string]string{pitfallsFile: "none"}, []string{"there is no table"}},
 		{"links", "links", map[string]string{
 			"docs/a.md": "[a](b.md#x) [c](../README.md) [d](https://example.com/) [e](#here) [f](none.md)\n```\n[g](no.md)\n```\n",
 			"docs/b.md": "", "README.md": "",
