@@ -210,3 +210,15 @@ func TestLimitBehindReader(t *testing.T) {
 		t.Errorf("answered %s, the upstream got %d bytes, the second plugin saw %d", w.answered(), len(got.content), len(second.seen))
 	}
 }
+
+// TestHeldTrailer: content that ended in an error has a trailer, too, an empty one.
+func TestHeldTrailer(t *testing.T) {
+	x := NewExchange()
+	defer x.Release()
+	if err := x.settleHeld(nil, errNoRoom); err != errNoRoom {
+		t.Fatal(err)
+	}
+	if n := x.Req.Body.Trailer().Len(); n != 0 {
+		t.Errorf("the trailer has %d fields", n)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/testkit"
 )
@@ -14,7 +15,8 @@ import (
 // TestPitfallOneBudget: content that waits to be inspected counts in one budget
 // for all exchanges, requests and responses, and is given back.
 func TestPitfallOneBudget(t *testing.T) {
-	page := "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 900000\r\n\r\n" + strings.Repeat("x", 900_000)
+	t.Parallel()
+	answerPage := "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 500000\r\n\r\n" + strings.Repeat("x", 500_000)
 	arrived, proceed := make(chan struct{}), make(chan struct{})
 	at := testkit.StartTCP(t, func(c net.Conn) {
 		r := bufio.NewReader(c)
@@ -28,10 +30,10 @@ func TestPitfallOneBudget(t *testing.T) {
 			}
 			answer := noContent
 			if strings.HasPrefix(req.URL.Path, "/page") {
-				answer = page
+				answer = answerPage
 			}
 			if req.URL.Path == "/page/slow" {
-				if _, err := io.WriteString(c, page[:len(page)-1]); err != nil {
+				if _, err := io.WriteString(c, answerPage[:len(answerPage)-1]); err != nil {
 					return
 				}
 				arrived <- struct{}{}
@@ -51,27 +53,35 @@ func TestPitfallOneBudget(t *testing.T) {
 	if got := post(1200 << 10); got != 503 {
 		t.Errorf("content that has no room is answered with %d", got)
 	}
-	for range 5 { // what was taken is given back
-		if got := post(300 << 10); got != 204 {
-			t.Errorf("content that has room is answered with %d", got)
+	// Room is given back when an exchange has ended, just after its answer.
+	eventually := func(want int, get func() int) {
+		t.Helper()
+		for began := time.Now(); get() != want; {
+			if time.Since(began) > patience {
+				t.Fatalf("no answer is a %d", want)
+			}
 		}
-		wantStatus(t, e, "/page", 200)
 	}
+	page := func() int {
+		status, _ := ask(t, e, "GET", "/page", nil)
+		return status
+	}
+	for range 3 {
+		eventually(204, func() int { return post(700 << 10) })
+		eventually(200, page)
+	}
+	eventually(204, func() int { return post(700 << 10) })
 	done := make(chan int)
 	go func() {
 		status, _ := ask(t, e, "GET", "/page/slow", nil)
 		done <- status
 	}()
 	<-arrived
-	for held := false; !held; { // the edge reads the page in its own time
-		held = post(300<<10) == 503
-	}
-	wantStatus(t, e, "/", 204) // what needs no room is served
+	eventually(503, func() int { return post(700 << 10) }) // the edge reads the page in its own time
+	wantStatus(t, e, "/", 204)                             // what needs no room is served
 	close(proceed)
 	if got := <-done; got != 200 {
 		t.Errorf("the answer that had the room is %d", got)
 	}
-	if got := post(300 << 10); got != 204 {
-		t.Errorf("afterwards content is answered with %d", got)
-	}
+	eventually(204, func() int { return post(700 << 10) })
 }
