@@ -25,7 +25,9 @@
 // # Content
 //
 // The first request_body.limit bytes of a request are waited for, inspected, and
-// only then sent on; what follows is streamed, or refused with 413 by beyond. A
+// only then sent on. Longer content is refused with 413 if rules read it, such as
+// forms, JSON and XML; of multipart and binary content the rest is streamed, unseen.
+// request_body.beyond says otherwise. A
 // client that waits for 100 (Continue) gets it when reading begins. Content of
 // gRPC is never waited for, nor is what follows the answer to an Upgrade, such as
 // WebSocket. What is encoded (gzip, deflate, br, zstd) is decoded for the rules;
@@ -46,7 +48,14 @@
 // Whatever the rules have not seen stands in the event and is counted by reason:
 // the metric bulwark_waf_uninspected_parts_total.
 //
+// Fields behind the content of a request are seen by no rule. They are kept from the
+// upstream, unless request_trailers is pass.
+//
 // # What is seen
+//
+// A request that is refused for being no right HTTP never has a route. Global
+// instances show its head to the rules when it has been answered, for the event
+// alone, whose action is refused.
 //
 // Each exchange in which a rule matched, or a part was not inspected, is an event in
 // node.log.waf: the rules, what they matched in (cut, and with secrets masked), the
@@ -60,15 +69,16 @@
 // Metrics: bulwark_waf_inspected_requests_total, bulwark_waf_blocked_requests_total,
 // bulwark_waf_rule_matches_total by rule, bulwark_waf_score, a histogram,
 // bulwark_waf_phase_seconds_total, bulwark_waf_uninspected_parts_total,
-// bulwark_waf_panics_total, bulwark_waf_engines_active and bulwark_waf_rules_info with the
+// bulwark_waf_refused_requests_total, bulwark_waf_panics_total,
+// bulwark_waf_engines_active and bulwark_waf_rules_info with the
 // versions of the rules.
 //
 // # Limits
 //
 // Content that waits counts in node.limits.body_buffers; while it is inspected the
 // engine keeps about three times as much. Events have 200 matches at the most, and
-// 256 bytes of a value. An engine takes about 20 MB. Trailers are not inspected.
+// 256 bytes of a value. An engine takes about 20 MB.
 // Long content that is inspected takes processor time: with the Core Rule Set 16 KiB
 // of JSON take a fifth of a second. Attacks behind the first request_body.limit bytes
-// are not seen unless beyond is reject.
+// of multipart content are not seen unless beyond is reject.
 package waf
