@@ -34,8 +34,10 @@ type Event struct {
 	Service    string     `json:"service,omitempty"`  // and this
 	Method     string     `json:"method"`
 	Target     string     `json:"target"`
-	Mode       string     `json:"mode"`   // detect, block
-	Action     string     `json:"action"` // pass, deny, drop, redirect: what was done; refused: it was before the rules were asked
+	Mode       string     `json:"mode"` // detect, block
+	Level      int        `json:"paranoia_level,omitempty"`
+	Detection  int        `json:"detection_paranoia_level,omitempty"` // that of the rules that were asked
+	Action     string     `json:"action"`                             // pass, deny, drop, redirect: what was done; refused: it was before the rules were asked
 	Would      string     `json:"would,omitempty"`
 	Status     int        `json:"status,omitempty"`
 	Rule       int        `json:"rule,omitempty"` // the one that decided, or would have

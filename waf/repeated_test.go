@@ -17,10 +17,11 @@ func TestRepeatedNamesAreInspectedAlike(t *testing.T) {
 	payloads := []string{"1'+UNION+SELECT+password+FROM+users--+-", "%3Cscript%3Ealert(1)%3C%2Fscript%3E", "..%2F..%2F..%2Fetc%2Fpasswd"}
 	more := "&b=1&c=2&d=3&e=4&f=5&g=6&h=7&i=8"
 	requests := map[string]func(payload string) message{
-		"query":     func(s string) message { return get("/?a=hello&a=" + s + "&a=there" + more) },
-		"form":      func(s string) message { return post("/", form, "a=hello&a="+s+"&a=there"+more) },
-		"form case": func(s string) message { return post("/", form, "A=hello&a="+s+"&a=there"+more) },
-		"no name":   func(s string) message { return post("/", form, "=hello&="+s+"&=there"+more) },
+		"query":          func(s string) message { return get("/?a=hello&a=" + s + "&a=there" + more) },
+		"query, no name": func(s string) message { return get("/?=hello&=" + s + "&=there" + more) },
+		"form":           func(s string) message { return post("/", form, "a=hello&a="+s+"&a=there"+more) },
+		"form case":      func(s string) message { return post("/", form, "A=hello&a="+s+"&a=there"+more) },
+		"no name":        func(s string) message { return post("/", form, "=hello&="+s+"&=there"+more) },
 		"cookies": func(s string) message {
 			return get("/", "Cookie", "a=hello; a="+s+"; a=there"+strings.ReplaceAll(more, "&", "; "))
 		},

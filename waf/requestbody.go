@@ -39,7 +39,7 @@ func (i *Inspection) RequestBody(b []byte, whole bool) (v Verdict) {
 	}
 	if !whole {
 		i.Leave("request_body: limit")
-		if s.RequestBody.Beyond == Reject && s.Mode == Block {
+		if i.RefusesLong() {
 			return i.deny(413, 0)
 		}
 		i.cutShort()
@@ -83,6 +83,23 @@ func (i *Inspection) RequestBody(b []byte, whole bool) (v Verdict) {
 		return v
 	}
 	return i.interrupted(it)
+}
+
+// RefusesLong reports whether content of the request that is longer than the limit
+// is denied. Between RequestHead and RequestBody it depends on the content's type.
+func (i *Inspection) RefusesLong() bool {
+	s := &i.profile.settings
+	if s.Mode != Block || i.tx == nil {
+		return false
+	}
+	if s.RequestBody.Beyond != ByType {
+		return s.RequestBody.Beyond == Reject
+	}
+	p := i.processor
+	if p == "" {
+		p = Processor(i.tx.Variables().RequestBodyProcessor().Get())
+	}
+	return p != Raw && p != Multipart && p != Uninspected // no processor yet: the engine takes it for a form
 }
 
 // cutShort tells the engine that it sees only the beginning of the body, which

@@ -74,6 +74,11 @@ func (i *Inspection) Refuse(status int, what string) Verdict {
 	return i.deny(status, 0)
 }
 
+// Refused tells that the request was answered with status before the rules were
+// asked: they are for the event alone, which says what they would have done. It
+// is to be called first.
+func (i *Inspection) Refused(status int) { i.refused = status }
+
 // Leave notes in the event that something was not inspected, and why:
 // "request_body: stream".
 func (i *Inspection) Leave(what string) {

@@ -226,7 +226,7 @@ func (p *Plugin) begin(x *l7.Exchange) *inspected {
 		return i
 	}
 	i = new(inspected)
-	i.ins = p.profile.Begin(p.connection(x))
+	i.ins = p.inspect(x)
 	p.inspection.Set(x, i)
 	i.request = fields{&x.Req.Header}
 	head := engine.RequestHead{Method: x.Req.Method, Target: x.Req.Target, Proto: x.Req.Proto.String(), Fields: &i.request}
@@ -234,13 +234,19 @@ func (p *Plugin) begin(x *l7.Exchange) *inspected {
 	return i
 }
 
-func (p *Plugin) connection(x *l7.Exchange) engine.Connection {
-	return engine.Connection{
+// inspect begins an inspection.
+func (p *Plugin) inspect(x *l7.Exchange) *engine.Inspection {
+	ins := p.profile.Begin(engine.Connection{
 		RequestID:  x.ID,
 		Client:     netip.AddrPortFrom(x.ClientAddr(), x.Conn.Client.Port()),
 		Server:     x.Conn.Local,
 		ServerName: x.Host,
+	})
+	if p.shared.tell != nil {
+		ins.TellAlways()
 	}
+	p.audit.begin(ins)
+	return ins
 }
 
 // BodyPeek inspects the head, and tells how much of the content is waited for.
@@ -491,7 +497,7 @@ func (p *Plugin) refused(x *l7.Exchange) *inspected {
 		return nil
 	}
 	i := &inspected{refused: true, request: fields{h.Header}}
-	i.ins = p.profile.Begin(p.connection(x))
+	i.ins = p.inspect(x)
 	i.ins.Refused(x.LogStatus())
 	head := engine.RequestHead{Method: h.Method, Target: h.Target, Proto: h.Proto, Fields: &i.request}
 	if i.ins.RequestHead(&head).Action == engine.Pass {
