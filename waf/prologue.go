@@ -51,14 +51,20 @@ SecDebugLogLevel 0
 `
 }
 
-// register makes our operator and our processor of forms known to Coraza, whose
+// register makes our operators and our processor of forms known to Coraza, whose
 // registry is the process's.
 var register = sync.OnceFunc(func() {
+	registerOwn()
+	registerReplaced()
+})
+
+// registerOwn registers what Coraza lacks, or has wrong.
+func registerOwn() {
 	plugins.RegisterOperator("bulwarkSeparate", func(plugintypes.OperatorOptions) (plugintypes.Operator, error) {
 		return separator{}, nil
 	})
 	plugins.RegisterBodyProcessor("urlencoded", func() plugintypes.BodyProcessor { return formProcessor{} })
-})
+}
 
 // separator is an operator that never matches. It gives each of several values
 // of one name a name string of its own.

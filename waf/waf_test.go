@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	os.Setenv("TMPDIR", dir)
+	if err := waf.KeepCoraza(dir); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if err := engines.Close(); err != nil {
 		panic(err)

@@ -19,7 +19,7 @@ var floors = []floor{
 	{"0b", []string{"internal/epoll"}},
 	{"1", []string{"config/schema", "config/expr"}},
 	{"2", []string{"config"}},
-	{"3", []string{"store", "waf/gate", "tls/hello", "tls/peer", "tls/certs"}},
+	{"3", []string{"store", "waf/gate/...", "tls/hello", "tls/peer", "tls/certs"}},
 	{"3a", []string{"l4/initial", "l4/rate"}},
 	{"4", []string{"store/*", "upstream", "waf", "tls/issuer", "tls/policy", "l4/relay", "l4/udp"}},
 	{"5", []string{"upstream/*", "l4"}},
