@@ -198,7 +198,10 @@ func tell(p *Profile, in *crs.Input) string {
 	for _, m := range e.Matches {
 		line := fmt.Sprint(m.Rule, m.More)
 		if m.More == 0 && len(m.Targets) == 1 {
-			line += m.Message + m.Data + strings.TrimRight(m.Targets[0].Variable, "0123456789") + m.Targets[0].Value
+			if m.Rule != 941101 && m.Rule != 941181 { // they tell what another rule has captured
+				line += m.Data
+			}
+			line += m.Message + strings.TrimRight(m.Targets[0].Variable, "0123456789") + m.Targets[0].Value
 		}
 		lines = append(lines, line)
 	}

@@ -25,7 +25,7 @@ var expressions = []string{
 	`a*`, `a+`, `a?b`, `a{2,5}`, `a{0}`, `(?:a|b)*c`, `(?:ab|cd){2}`, `[^a]`, `[^\n]`, `[^a-z]`, `[\s\x0b]+a`, `\w+@\w+`, `\d{1,3}(?:\.\d{1,3}){3}`,
 	`.`, `(?s).`, `\x{fffd}`, `[^\x{fffd}]`, `é`, `[à-ü]`, `(?i)É`, `\pL+`, `\PL`, `日本`, `[\x{10000}-\x{10ffff}]`, `[^\x00-\x{7f}]`, `[[:^ascii:]]`,
 	`(a)(b)?(c)`, `(?:(a)|b)*`, `(a*)*`, `(?U)a+b`, `a+?b`, `x*$`, `(?i)(?:un(?:ion|ique)|select)[\s(]+all`, `<[^>]*>`, `[\s\S]{3}a`, `a[^b]*b[^a]*a`,
-	`(?i)^(?:post|get)$`, `[^\x{ff}]`, `\x{ff}`, `\x00`, `(?:a\b|b)(?:\b|c)`, `a$|b`, `(?m)(?:^|b)(?:a|$)`, `[^\pL]*k`, `a(?:^b|$)`,
+	`(?i)^(?:post|get)$`, `[^\x{ff}]`, `\x{ff}`, `\x00`, `(?:a\b|b)(?:\b|c)`, `a$|b`, `(?m)(?:^|b)(?:a|$)`, `[^\pL]*k`, `K(?i:k)`, `(?i:s)S`, `a(?:^b|$)`,
 }
 
 // byteExpressions are what it must tell as binaryregexp does.
