@@ -226,7 +226,12 @@ func (p *Plugin) begin(x *l7.Exchange) *inspected {
 		return i
 	}
 	i = new(inspected)
-	i.ins = p.inspect(x)
+	i.ins.Begin(p.profile, engine.Connection{
+		RequestID:  x.ID,
+		Client:     netip.AddrPortFrom(x.ClientAddr(), x.Conn.Client.Port()),
+		Server:     x.Conn.Local,
+		ServerName: x.Host,
+	})
 	p.inspection.Set(x, i)
 	i.request = fields{&x.Req.Header}
 	head := engine.RequestHead{Method: x.Req.Method, Target: x.Req.Target, Proto: x.Req.Proto.String(), Fields: &i.request}
@@ -508,7 +513,7 @@ func (p *Plugin) refused(x *l7.Exchange) *inspected {
 
 // inspected is what the plugin knows of an exchange.
 type inspected struct {
-	ins      *engine.Inspection
+	ins      engine.Inspection
 	verdict  engine.Verdict
 	peek     int64 // bytes of the request's content that are waited for
 	tooLong  bool  // there is more of it than may be
