@@ -7,14 +7,14 @@ import (
 	"github.com/bulwark-edge/bulwark/waf/gate/pattern"
 )
 
-// patternMemory is how many bytes the states of all patterns of all engines
+// statesMemory is how many bytes the states of all patterns of all engines
 // take; beyond, they are made anew.
-const patternMemory = 6 << 20
+const statesMemory = 6 << 20
 
 // registerReplaced replaces operators of Coraza by ours, whose verdicts and
 // captures are the same, for all engines that are compiled from now on.
 func registerReplaced() {
-	memory := pattern.NewMemory(patternMemory)
+	memory := pattern.NewMemory(statesMemory)
 	plugins.RegisterOperator("rx", func(o plugintypes.OperatorOptions) (plugintypes.Operator, error) {
 		return newRx(o, memory)
 	})

@@ -88,9 +88,9 @@ func serve(t *testing.T, p *engine.Profile, requests []crs.Input) {
 	}
 }
 
-// TestMemory holds an engine, and settings of many routes, against the bars, new
+// TestAllocatedByEngine holds an engine, and settings of many routes, against the bars, new
 // and after having met attacks of every kind.
-func TestMemory(t *testing.T) {
+func TestAllocatedByEngine(t *testing.T) {
 	requests := attacks(t, 6)
 	var engines engine.Engines
 	before := heap()
@@ -127,10 +127,10 @@ func TestMemory(t *testing.T) {
 	closeAll(t, &engines, e)
 }
 
-// TestReloadsLeaveNothing reloads the whole rule set a hundred times, each time
+// TestAllocatedByReloads reloads the whole rule set a hundred times, each time
 // with other rules beside it, and serves attacks between.
-func TestReloadsLeaveNothing(t *testing.T) {
-	requests := attacks(t, 400)
+func TestAllocatedByReloads(t *testing.T) {
+	requests := attacks(t, 800)
 	var engines engine.Engines
 	e, err := engines.Open(coreRules(t, ""))
 	if err != nil {
