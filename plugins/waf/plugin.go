@@ -226,12 +226,7 @@ func (p *Plugin) begin(x *l7.Exchange) *inspected {
 		return i
 	}
 	i = new(inspected)
-	i.ins.Begin(p.profile, engine.Connection{
-		RequestID:  x.ID,
-		Client:     netip.AddrPortFrom(x.ClientAddr(), x.Conn.Client.Port()),
-		Server:     x.Conn.Local,
-		ServerName: x.Host,
-	})
+	p.inspect(&i.ins, x)
 	p.inspection.Set(x, i)
 	i.request = fields{&x.Req.Header}
 	head := engine.RequestHead{Method: x.Req.Method, Target: x.Req.Target, Proto: x.Req.Proto.String(), Fields: &i.request}
@@ -240,8 +235,8 @@ func (p *Plugin) begin(x *l7.Exchange) *inspected {
 }
 
 // inspect begins an inspection.
-func (p *Plugin) inspect(x *l7.Exchange) *engine.Inspection {
-	ins := p.profile.Begin(engine.Connection{
+func (p *Plugin) inspect(ins *engine.Inspection, x *l7.Exchange) {
+	ins.Begin(p.profile, engine.Connection{
 		RequestID:  x.ID,
 		Client:     netip.AddrPortFrom(x.ClientAddr(), x.Conn.Client.Port()),
 		Server:     x.Conn.Local,
@@ -251,7 +246,6 @@ func (p *Plugin) inspect(x *l7.Exchange) *engine.Inspection {
 		ins.TellAlways()
 	}
 	p.audit.begin(ins)
-	return ins
 }
 
 // BodyPeek inspects the head, and tells how much of the content is waited for.
@@ -502,7 +496,7 @@ func (p *Plugin) refused(x *l7.Exchange) *inspected {
 		return nil
 	}
 	i := &inspected{refused: true, request: fields{h.Header}}
-	i.ins = p.inspect(x)
+	p.inspect(&i.ins, x)
 	i.ins.Refused(x.LogStatus())
 	head := engine.RequestHead{Method: h.Method, Target: h.Target, Proto: h.Proto, Fields: &i.request}
 	if i.ins.RequestHead(&head).Action == engine.Pass {

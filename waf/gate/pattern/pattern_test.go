@@ -162,7 +162,7 @@ func TestAgreesForTheRules(t *testing.T) {
 	m := NewMemory(64 << 20)
 	exprs, bytes := ruleExpressions(t)
 	r := rand.New(rand.NewPCG(3, 4))
-	runs, matches := 400, 0
+	runs, matches := 100, 0
 	if testing.Short() {
 		runs = 60
 	}
