@@ -200,16 +200,13 @@ func TestActiveCheckOfConnections(t *testing.T) {
 	if state, why := health(e); state != telemetry.Healthy || why != "" || c.count() > 0 {
 		t.Errorf("the target is %v: %s; %d requests came", state, why, c.count())
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	if err := e.Use(ward(ln.Addr().String(), "", "type: tcp", "")); err != nil {
+	at := testkit.LastingAddr(t)
+	if err := e.Use(ward(at, "", "type: tcp", "")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "a refused connection", func() bool { state, _ := health(e); return state == telemetry.Unhealthy })
-	if ln, err = net.Listen("tcp", ln.Addr().String()); err != nil {
+	ln, err := net.Listen("tcp", at)
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()

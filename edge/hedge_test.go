@@ -104,7 +104,7 @@ func TestIntegrationHedge(t *testing.T) {
 		})
 	}
 	t.Run("refuses", func(t *testing.T) {
-		e := testkit.StartEdge(t, hedged("http", "1h", refusingTarget(t), nginx.Addr))
+		e := testkit.StartEdge(t, hedged("http", "1h", testkit.LastingAddr(t), nginx.Addr))
 		if got := testkit.Curl(t, "http://"+e.At("http").String()+"/hello"); got != "hello from nginx" {
 			t.Errorf("curl prints %q", got)
 		}
@@ -112,17 +112,6 @@ func TestIntegrationHedge(t *testing.T) {
 			t.Errorf("the log tells of tries %q, want a retry", got)
 		}
 	})
-}
-
-// refusingTarget returns an address at which nothing listens.
-func refusingTarget(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // startMoody starts an origin that answers with the target it was asked for: at

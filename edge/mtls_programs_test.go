@@ -45,7 +45,8 @@ func nameOf(c net.Conn) {
 // clients: each kind of certificate on each kind of name, with full and with
 // resumed handshakes.
 func TestIntegrationMTLSExample(t *testing.T) {
-	web := testkit.FreeAddr(t)
+	t.Parallel()
+	web := testkit.LastingAddr(t)
 	testkit.StartNginxConf(t, fmt.Sprintf(`
 server { listen %s; return 200 "$http_x_consumer_username|$http_x_anonymous_consumer|$http_x_client_cert_dn|$http_x_client_cert_serial"; }
 `, web), web)
@@ -53,7 +54,7 @@ server { listen %s; return 200 "$http_x_consumer_username|$http_x_anonymous_cons
 	if err != nil {
 		t.Fatal(err)
 	}
-	redis := testkit.FreeAddr(t)
+	redis := testkit.LastingAddr(t)
 	text := string(src)
 	for _, swap := range [][2]string{
 		{`":8443"`, `"127.0.0.1:0"`},

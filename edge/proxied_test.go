@@ -16,7 +16,7 @@ import (
 // headers of both versions, over http and https, and looks at what the upstream
 // is told and whom plugins see.
 func TestIntegrationHAProxyInFront(t *testing.T) {
-	echo := testkit.FreeAddr(t)
+	echo := testkit.LastingAddr(t)
 	testkit.StartNginxConf(t, "server {\nlisten "+echo+";\nreturn 200 \"$http_x_forwarded_for $http_x_real_ip $http_x_forwarded_port\";\n}\n", echo)
 	e := testkit.StartEdge(t, `
 node:
@@ -43,7 +43,7 @@ services:
 	conf := "global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 20s\n  timeout server 20s\n"
 	front := make([]string, len(ways))
 	for i, w := range ways {
-		front[i] = testkit.FreeAddr(t)
+		front[i] = testkit.LastingAddr(t)
 		conf += fmt.Sprintf("listen l%d\n  bind %s\n  unique-id-format %%{+X}o%%ci:%%cp\n  server s %s %s\n", i, front[i], e.At(w.listener), w.send)
 	}
 	testkit.StartHAProxy(t, conf, front[0])
@@ -89,11 +89,11 @@ func TestIntegrationRealIPLikeNginx(t *testing.T) {
 		header    string
 		recursive bool
 	}{{"X-Real-IP", false}, {"X-Real-IP", true}, {"X-Forwarded-For", false}, {"X-Forwarded-For", true}, {"X-Own", true}}
-	echo := testkit.FreeAddr(t)
+	echo := testkit.LastingAddr(t)
 	servers := "server {\nlisten " + echo + ";\nreturn 200 $http_x_real_ip;\n}\n"
 	reference := make([]string, len(ways))
 	for i, w := range ways {
-		reference[i] = testkit.FreeAddr(t)
+		reference[i] = testkit.LastingAddr(t)
 		recursive := "off"
 		if w.recursive {
 			recursive = "on"

@@ -68,10 +68,10 @@ type programs struct {
 
 func startPrograms(t *testing.T) *programs {
 	t.Helper()
-	p := &programs{postgres: testkit.FreeAddr(t), dns: testkit.LastingAddr(t)}
+	p := &programs{postgres: testkit.LastingAddr(t), dns: testkit.LastingAddr(t)}
 	cert, key := writePEM(t, "pass.example.com", "*.pass.example.com")
 	p.ca = cert
-	pass, web := testkit.LastingAddr(t), testkit.FreeAddr(t)
+	pass, web := testkit.LastingAddr(t), testkit.LastingAddr(t)
 	testkit.StartNginxConf(t, fmt.Sprintf(`
 server { listen %s ssl; ssl_certificate %s; ssl_certificate_key %s; return 200 "passed to $ssl_server_name"; }
 server { listen %s; return 200 "web over $http_x_forwarded_proto"; }
@@ -191,7 +191,7 @@ func TestIntegrationStreams(t *testing.T) {
 // our log names too.
 func TestIntegrationStreamsProxyProtocol(t *testing.T) {
 	cert, key := writePEM(t, "end.test")
-	plain, secure := testkit.FreeAddr(t), testkit.FreeAddr(t)
+	plain, secure := testkit.LastingAddr(t), testkit.LastingAddr(t)
 	const answer = `return 200 "$proxy_protocol_addr $proxy_protocol_server_port";`
 	testkit.StartNginxConf(t, fmt.Sprintf("server { listen %s proxy_protocol; %s }\nserver { listen %s ssl proxy_protocol; ssl_certificate %s; ssl_certificate_key %s; %[2]s }\n",
 		plain, answer, secure, cert, key), plain)
@@ -225,7 +225,7 @@ services:
 	conf := "global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 20s\n  timeout server 20s\n"
 	front := make([]string, len(ways))
 	for i, w := range ways {
-		front[i] = testkit.FreeAddr(t)
+		front[i] = testkit.LastingAddr(t)
 		conf += fmt.Sprintf("listen l%d\n  bind %s\n  server s %s %s\n", i, front[i], e.At(w.listener), w.send)
 	}
 	testkit.StartHAProxy(t, conf, front[len(front)-1])

@@ -56,7 +56,7 @@ func TestUpstreamTLS(t *testing.T) {
 	}
 	var listeners, services strings.Builder
 	for i, tt := range tests {
-		at := testkit.FreeAddr(t)
+		at := testkit.LastingAddr(t)
 		fmt.Fprintf(&listeners, "  - {name: tcp%d, address: %q, serve: tcp}\n", i, at)
 		fmt.Fprintf(&services, "- {name: web%d, url: \"https://localhost:%d\", retries: 0, %s, routes: [{name: web%d, hosts: [h%d.test]}]}\n", i, port, tt.fields, i, i)
 		fmt.Fprintf(&services, "- {name: tcp%d, host: localhost, port: %d, protocol: tls, retries: 0, %s, routes: [{name: tcp%d, protocols: [tcp], destinations: [{port: %s}]}]}\n", i, port, tt.fields, i, portOf(t, at))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/internal/sock"
+	"github.com/bulwark-edge/bulwark/internal/testkit/port"
 )
 
 // endpoint returns the one endpoint at an address.
@@ -152,12 +153,7 @@ func TestRunEndsWithContext(t *testing.T) {
 func TestDialErrors(t *testing.T) {
 	s := newSet(t)
 	t.Run("refused", func(t *testing.T) {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := ln.Addr().(*net.TCPAddr).AddrPort()
-		ln.Close()
+		at := netip.MustParseAddrPort(port.Lasting(t))
 		if _, err := endpoint(t, s, at).Pool(nil, "").Dial(patience); err == nil {
 			t.Error("dialling a closed port succeeded")
 		}

@@ -2,13 +2,11 @@ package testkit
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -34,28 +32,6 @@ func StartDnsmasq(t testing.TB, hosts string, options ...string) *Dnsmasq {
 	t.Cleanup(d.Stop)
 	d.Start(options...)
 	return d
-}
-
-// LastingAddr returns an address that is free for UDP and TCP, and stays so while
-// nobody listens there: its port is below those that systems give to
-// connections, from 16000 or 32768 on.
-func LastingAddr(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(6000)))
-		packets, err := net.ListenPacket("udp", addr)
-		if err != nil {
-			continue
-		}
-		stream, err := net.Listen("tcp", addr)
-		packets.Close()
-		if err == nil {
-			stream.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port from 10000 to 15999 is free for UDP and TCP")
-	return ""
 }
 
 func (d *Dnsmasq) write(hosts string) {

@@ -57,12 +57,7 @@ http {
 // StartNginx starts nginx on a free port; the test's end stops it.
 func StartNginx(t testing.TB) *Nginx {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &Nginx{Addr: ln.Addr().String(), t: t, dir: t.TempDir()}
-	ln.Close()
+	n := &Nginx{Addr: LastingAddr(t), t: t, dir: t.TempDir()}
 	n.Root = filepath.Join(n.dir, "root")
 	if err := os.Mkdir(n.Root, 0o755); err != nil {
 		t.Fatal(err)

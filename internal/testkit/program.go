@@ -11,17 +11,6 @@ import (
 	"time"
 )
 
-// FreeAddr returns an address of the loopback at which a program may listen.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // StartHAProxy starts HAProxy with a configuration and waits until it accepts
 // at addr; the test's end stops it.
 func StartHAProxy(t testing.TB, conf, addr string) {
@@ -52,7 +41,7 @@ func StartNginxConf(t testing.TB, servers, addr string) {
 // it. It keeps nothing.
 func StartRedis(t testing.TB) (addr string) {
 	t.Helper()
-	addr = FreeAddr(t)
+	addr = LastingAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	startProgram(t, "redis-server", addr, "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
 	return addr

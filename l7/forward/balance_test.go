@@ -3,11 +3,12 @@ package forward
 import (
 	"errors"
 	"fmt"
-	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/bulwark-edge/bulwark/internal/testkit/port"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
@@ -123,13 +124,7 @@ func TestReportsNotOurs(t *testing.T) {
 // refusing is an origin that nobody listens at.
 func refusing(t *testing.T) *origin {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := ln.Addr().(*net.TCPAddr).AddrPort()
-	ln.Close()
-	return &origin{at: at}
+	return &origin{at: netip.MustParseAddrPort(port.Lasting(t))}
 }
 
 // TestPassiveHealth shows that an endpoint that refuses costs one client's

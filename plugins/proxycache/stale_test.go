@@ -242,7 +242,7 @@ func TestIfError(t *testing.T) {
 	want(t, c, e, "failed", "Bypass", "GET", "/")
 
 	// Nobody answers at all.
-	closed := testkit.FreeAddr(t)
+	closed := testkit.LastingAddr(t)
 	if err := e.Use(strings.Replace(yaml, o.addr, closed, 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/bulwark-edge/bulwark/internal/testkit/port"
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
@@ -42,12 +43,7 @@ func startServer(t *testing.T, secure bool, serve http.HandlerFunc) (*httptest.S
 // closedPort returns an address on which nothing listens.
 func closedPort(t *testing.T) netip.AddrPort {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	return ln.Addr().(*net.TCPAddr).AddrPort()
+	return netip.MustParseAddrPort(port.Lasting(t))
 }
 
 func plainProbe() *Probe {
