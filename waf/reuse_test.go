@@ -1,6 +1,8 @@
 package waf_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,3 +73,13 @@ func FuzzReuse(f *testing.F) {
 }
 
 func cutTo(s string, n int) string { return s[:min(len(s), n)] }
+
+// summary is what must be the same for the same request: rules and scores.
+func summary(e *waf.Event) string {
+	var ids []int
+	for _, m := range e.Matches {
+		ids = append(ids, m.Rule)
+	}
+	slices.Sort(ids)
+	return fmt.Sprintln(ids, e.Scores)
+}

@@ -3,9 +3,12 @@ package lint
 import (
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // source loads the module these tests belong to.
@@ -341,5 +344,26 @@ func TestLoadLeavesOut(t *testing.T) {
 	}
 	if _, err := Load(fstest.MapFS{"a/a.go": {Data: []byte("broken")}}); err == nil {
 		t.Error("a file that does not parse is no error")
+	}
+}
+
+// TestRunPlain holds the packages whose tests may be left out under the race detector
+// against those of which `make plain` runs all.
+func TestRunPlain(t *testing.T) {
+	var got []string
+	for line := range strings.Lines(text(t, source(t), "Makefile")) {
+		words := strings.Fields(line)
+		if len(words) < 3 || words[0] != "go" || words[1] != "test" || slices.Contains(words, "-race") || slices.Contains(words, "-run") {
+			continue
+		}
+		for _, word := range words {
+			if name, ok := strings.CutPrefix(word, "./"); ok && name != "internal/lint" {
+				got = append(got, name)
+			}
+		}
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(runPlain, got); diff != "" {
+		t.Errorf("of these packages all tests run without the race detector (-runPlain +Makefile):\n%s", diff)
 	}
 }

@@ -31,6 +31,17 @@ var update = flag.Bool("update", false, "write the expectations of golden script
 // parallel subtest.
 func RunScripts(t *testing.T, pattern string) {
 	t.Helper()
+	RunScriptsInPart(t, pattern, 1)
+}
+
+// RunScriptsInPart is RunScripts with only every stride-th of the ways to send a
+// script's bytes, the whole one among them. It is for packages of which another
+// target of the Makefile takes all ways.
+func RunScriptsInPart(t *testing.T, pattern string, stride int) {
+	t.Helper()
+	if testing.Short() {
+		stride = max(stride, shortStride)
+	}
 	paths, err := filepath.Glob(pattern)
 	if err != nil {
 		t.Fatal(err)
@@ -41,12 +52,12 @@ func RunScripts(t *testing.T, pattern string) {
 	for _, path := range paths {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			runScript(t, path)
+			runScript(t, path, stride)
 		})
 	}
 }
 
-func runScript(t *testing.T, path string) {
+func runScript(t *testing.T, path string, stride int) {
 	src, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -62,23 +73,24 @@ func runScript(t *testing.T, path string) {
 		}
 		return
 	}
-	checkScript(t, s)
+	checkScript(t, s, stride)
 }
 
-// lanes is how many runs of a script go on at the same time, each lane with an
-// edge and an upstream of its own.
-const lanes = 6
+// maxLanes is how many runs of a script go on at the same time at the most, each
+// lane with an edge and an upstream of its own. To start them takes longer than
+// some runs do, so that a lane has laneRuns of them at least.
+const (
+	maxLanes = 6
+	laneRuns = 8
+)
 
-// checkScript shares the runs of a script out to the lanes. A short test takes
-// only every shortStride-th run.
-func checkScript(t *testing.T, s *script) {
+// checkScript shares every stride-th run of a script out to the lanes.
+func checkScript(t *testing.T, s *script, stride int) {
 	var work sync.WaitGroup
 	defer work.Wait()
-	all := runs(s)
-	if testing.Short() {
-		all = every(shortStride, all)
-	}
-	for i := range min(lanes, len(all)) {
+	all := every(stride, runs(s))
+	lanes := min(maxLanes, (len(all)+laneRuns-1)/laneRuns)
+	for i := range lanes {
 		g := newGolden(t, s)
 		var mine []run
 		for k := i; k < len(all); k += lanes {
@@ -88,6 +100,7 @@ func checkScript(t *testing.T, s *script) {
 	}
 }
 
+// shortStride is the least stride of a short test.
 const shortStride = 7
 
 func every(n int, all []run) []run {

@@ -8,7 +8,7 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-func TestGolden(t *testing.T) { testkit.RunScripts(t, "testdata/*.txtar") }
+func TestGolden(t *testing.T) { testkit.RunScriptsInPart(t, "testdata/*.txtar", goldenStride) }
 
 // TestConfigErrors holds what would switch the firewall off, or is wrong, against
 // the words that refuse it.
