@@ -25,6 +25,7 @@ import (
 // TestIntegrationACMEClientAuth shows that an authority is not asked for a
 // certificate where clients are.
 func TestIntegrationACMEClientAuth(t *testing.T) {
+	t.Parallel()
 	r := newACMERig(t, testkit.PebbleOptions{})
 	conf := strings.Replace(r.yaml(true, "domains: [web.test]", "challenges: [tls-alpn-01]"), "  acme:\n",
 		fmt.Sprintf("  tls: {policies: [{name: closed, snis: ['*.test'], client_auth: {mode: require, ca_pem: %q}}]}\n  acme:\n", r.pebble.Root), 1)

@@ -20,6 +20,7 @@ import (
 // TestIntegrationACMERenewalInfo shows that certificates are of the profile that is
 // asked for, and are replaced when their authority says so, also by revoking one.
 func TestIntegrationACMERenewalInfo(t *testing.T) {
+	t.Parallel()
 	const week = 160 * time.Hour
 	r := newACMERig(t, testkit.PebbleOptions{Profiles: map[string]time.Duration{"shortlived": week}})
 	conf := r.yaml(true, "domains: [web.test]", "profile: shortlived")
@@ -50,6 +51,7 @@ func TestIntegrationACMERenewalInfo(t *testing.T) {
 // TestIntegrationACMENoProfile shows what is told of a profile that the authority does
 // not have.
 func TestIntegrationACMENoProfile(t *testing.T) {
+	t.Parallel()
 	r := newACMERig(t, testkit.PebbleOptions{})
 	e := testkit.StartEdge(t, r.yaml(true, "domains: [web.test]", "profile: forever"))
 	for until := time.Now().Add(orderTime); ; time.Sleep(10 * time.Millisecond) {
@@ -68,6 +70,7 @@ func TestIntegrationACMENoProfile(t *testing.T) {
 // TestIntegrationACMEFollowed has names proved by records that are set where a CNAME
 // leads to, by updates and by a program, one of which has a wildcard.
 func TestIntegrationACMEFollowed(t *testing.T) {
+	t.Parallel()
 	r := newACMERig(t, testkit.PebbleOptions{})
 	host, port, _ := strings.Cut(r.zone.Addr, ":")
 	program := filepath.Join(t.TempDir(), "set-record")

@@ -153,6 +153,7 @@ func servedNext(t *testing.T, e *testkit.Edge, r *acmeRig, before *x509.Certific
 // TestIntegrationACME orders three names, each by another challenge, serves them,
 // and serves them again after a restart without another order.
 func TestIntegrationACME(t *testing.T) {
+	t.Parallel()
 	r := newACMERig(t, testkit.PebbleOptions{})
 	conf := r.yaml(true,
 		"domains: [web.test, tls.test, dns.test, '*.dns.test']",
@@ -194,6 +195,7 @@ func TestIntegrationACME(t *testing.T) {
 
 // TestIntegrationACMERenewal shows that a certificate is renewed before it ends.
 func TestIntegrationACMERenewal(t *testing.T) {
+	t.Parallel()
 	r := newACMERig(t, testkit.PebbleOptions{Validity: orderTime})
 	// Without renewal information: what Pebble says of so short a life is any day around it.
 	e := testkit.StartEdge(t, r.yaml(true, "domains: [web.test]", "renewal_window: 90", "renewal_info: false"))
@@ -206,6 +208,7 @@ func TestIntegrationACMERenewal(t *testing.T) {
 // TestIntegrationACMEFallback shows that another authority is asked when the
 // first refuses or is not there, and that the first is left alone meanwhile.
 func TestIntegrationACMEFallback(t *testing.T) {
+	t.Parallel()
 	r := newACMERig(t, testkit.PebbleOptions{})
 	wrong := testkit.StartPebble(t, testkit.PebbleOptions{HTTP: "127.0.0.1:1", TLS: "127.0.0.1:1", Resolver: r.zone.Addr})
 	gone := fmt.Sprintf("{directory: %q}", "http://"+testkit.LastingAddr(t)+"/dir")
@@ -224,6 +227,7 @@ func TestIntegrationACMEFallback(t *testing.T) {
 // TestIntegrationACMETwoNodes shows that two nodes with one storage order each
 // name once, that either answers the authority for the other, and that both serve.
 func TestIntegrationACMETwoNodes(t *testing.T) {
+	t.Parallel()
 	r := newACMERig(t, testkit.PebbleOptions{})
 	more := []string{"domains: [a.test, b.test, c.test, d.test]"}
 	// The authority only ever comes to one of them.
@@ -243,6 +247,7 @@ func TestIntegrationACMETwoNodes(t *testing.T) {
 // TestIntegrationACMEOtherNodeAnswers shows that the node to which an authority
 // comes answers it for the one that orders.
 func TestIntegrationACMEOtherNodeAnswers(t *testing.T) {
+	t.Parallel()
 	r := newACMERig(t, testkit.PebbleOptions{})
 	testkit.StartEdge(t, r.yaml(true, "domains: [never.test]", "challenges: [dns-01]", "dns: {exec: [/bin/false]}"))
 	other := testkit.StartEdge(t, r.yaml(false, "domains: [web.test, tls.test]", "challenges: [http-01]",
@@ -255,6 +260,7 @@ func TestIntegrationACMEOtherNodeAnswers(t *testing.T) {
 // TestIntegrationACMEDemand has names ordered by clients, as the plugin acme and
 // as node.acme say, and a stream's.
 func TestIntegrationACMEDemand(t *testing.T) {
+	t.Parallel()
 	r := newACMERig(t, testkit.PebbleOptions{})
 	conf := r.yaml(true, "on_demand: {allow: ['*.node.test']}", "challenges: [tls-alpn-01]") + fmt.Sprintf(`
   - {name: tcp, url: "tcp://%s", routes: [{name: tcp, protocols: [tls], snis: [mail.node.test]}]}
@@ -275,6 +281,7 @@ func TestIntegrationACMEDemand(t *testing.T) {
 // TestIntegrationACMEPassedThrough shows that a route that passes TLS on has no
 // say in a proof that is ours, and that proofs of others are passed on.
 func TestIntegrationACMEPassedThrough(t *testing.T) {
+	t.Parallel()
 	r := newACMERig(t, testkit.PebbleOptions{})
 	conf := r.yaml(true, "domains: [web.test]", "challenges: [tls-alpn-01]") + `
   - {name: other, url: "tcp://127.0.0.1:1", routes: [{name: other, protocols: [tls_passthrough], snis: ["*.test"]}]}
@@ -291,6 +298,7 @@ func TestIntegrationACMEPassedThrough(t *testing.T) {
 // TestIntegrationACMEAccounts shows that an external account is told, that a chain
 // is chosen by its issuer, and that an IP address gets a certificate too.
 func TestIntegrationACMEAccounts(t *testing.T) {
+	t.Parallel()
 	const key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	r := newACMERig(t, testkit.PebbleOptions{Accounts: map[string]string{"kid-1": key}})
 	chain := r.pebble.AlternateIssuer()

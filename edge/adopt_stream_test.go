@@ -110,6 +110,7 @@ func numbered(kind, n int) string {
 
 // TestAdoptStreamsRandom is TestAdoptRandom for streams.
 func TestAdoptStreamsRandom(t *testing.T) {
+	t.Parallel()
 	const seeds, steps = 20, 60
 	env := newEnv(t)
 	adopted, taken := 0, 0

@@ -171,6 +171,7 @@ func (w *world) place() {
 // TestAdoptRandom compares, after each of many random changes, a snapshot that
 // adopted what it could with one that was compiled whole.
 func TestAdoptRandom(t *testing.T) {
+	t.Parallel()
 	const seeds, steps = 20, 40
 	env := newEnv(t)
 	adopted := 0

@@ -97,6 +97,7 @@ services:
 // TestIntegrationDNSChange changes a name's address under load. Traffic follows
 // without a reload, and no request is lost.
 func TestIntegrationDNSChange(t *testing.T) {
+	t.Parallel()
 	origins := startOrigins(t, 3)
 	hosts := func(list ...int) string {
 		var b strings.Builder
@@ -130,6 +131,7 @@ func TestIntegrationDNSChange(t *testing.T) {
 // TestIntegrationDNSOutage stops the name server under load: what it said last
 // counts until it is back, with other SRV records.
 func TestIntegrationDNSOutage(t *testing.T) {
+	t.Parallel()
 	origins := startOrigins(t, 2)
 	srv := func(i int) string {
 		return fmt.Sprintf("--srv-host=_web._tcp.test,o%d.test,%d,1,10", i, origins[i].at.Port())
@@ -153,6 +155,7 @@ func TestIntegrationDNSOutage(t *testing.T) {
 
 // TestConsulByReload gives an edge that knows no such name a Consul agent.
 func TestConsulByReload(t *testing.T) {
+	t.Parallel()
 	origins := startOrigins(t, 2)
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v1/health/service/web" || r.Header.Get("X-Consul-Token") != "secret" {

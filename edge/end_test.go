@@ -120,15 +120,14 @@ func TestDrainKeptConnection(t *testing.T) {
 	if _, err := ask(c, r, request); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := e.Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
 	isClosed(t, c)
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("an idle connection held the drain up for %v", took)
+	if ctx.Err() != nil {
+		t.Error("an idle connection held the drain up for all of its time")
 	}
 }
 
@@ -138,15 +137,7 @@ func TestDrainSecondPhase(t *testing.T) {
 	c := dial(t, e.At("http").String())
 	_, _ = io.WriteString(c, request)
 	wait(t, "the request", origin.arrived)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	began := time.Now()
-	if err := e.Shutdown(ctx); err != nil {
-		t.Errorf("shutting down: %v", err)
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the end of the drain took %v", took)
-	}
+	shutdown(t, e)
 	isClosed(t, c)
 	wait(t, "the upstream connection to close", origin.gone)
 }
@@ -154,17 +145,14 @@ func TestDrainSecondPhase(t *testing.T) {
 // TestClientGone holds the edge to its word: while the upstream is silent, a
 // departed client is noticed within some seconds.
 func TestClientGone(t *testing.T) {
+	t.Parallel()
 	origin := startHeldOrigin(t)
 	e := testkit.StartEdge(t, shop(origin.addr))
 	c := dial(t, e.At("http").String())
 	_, _ = io.WriteString(c, request)
 	wait(t, "the request", origin.arrived)
-	began := time.Now()
 	c.Close()
-	wait(t, "the upstream connection to close", origin.gone)
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("the upstream connection lived for %v after the client had left", took)
-	}
+	wait(t, "the upstream connection to close", origin.gone) // which read_timeout would let live for longer
 	e.Stop()
 	lines := e.AccessLog()
 	if len(lines) != 1 || !strings.Contains(lines[0], `"status":499`) || !strings.Contains(lines[0], `"reason":"client_gone"`) {

@@ -6,4 +6,7 @@ import (
 	"github.com/bulwark-edge/bulwark/internal/testkit"
 )
 
-func TestGolden(t *testing.T) { testkit.RunScripts(t, "testdata/*.txtar") }
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	testkit.RunScriptsInPart(t, "testdata/*.txtar", goldenStride)
+}

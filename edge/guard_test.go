@@ -81,6 +81,7 @@ const deny = `plugins: [{name: ip-restriction, config: {deny: [127.0.0.2, 203.0.
 // TestListenerRefuses shows that an address is refused when it connects: it is
 // told nothing, and no handshake begins.
 func TestListenerRefuses(t *testing.T) {
+	t.Parallel()
 	origin := startOrigin(t)
 	e := testkit.StartEdge(t, guarded(origin, deny))
 	for _, l := range []string{"http", "https"} {

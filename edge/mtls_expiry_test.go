@@ -19,6 +19,7 @@ import (
 // was let in, and is let in no more, by a plugin and by a policy, on the same
 // connection and by its session. cache_ttl would keep what was found far longer.
 func TestMTLSExpiry(t *testing.T) {
+	t.Parallel()
 	ca := pki.NewCA(t, "Ours")
 	for _, tt := range []struct {
 		name, yaml, host string
@@ -29,6 +30,7 @@ func TestMTLSExpiry(t *testing.T) {
 		{"a policy", answering("  tls:\n    policies:\n"+strictPolicy(ca, ""), ""), "strict.test", http.StatusMisdirectedRequest, "421 FAILED:expired"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			e := testkit.StartEdge(t, tt.yaml)
 			who := ca.Client("joe", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(20 * time.Second) })
 			session := new(sessions)

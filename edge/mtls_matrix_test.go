@@ -173,6 +173,7 @@ const letIn = "HTTP/1.1 200 OK"
 // against every mode of revocation, for HTTP and for streams, in a full handshake
 // and in a resumed one, with openssl's client and curl.
 func TestIntegrationClientCertificates(t *testing.T) {
+	t.Parallel()
 	root := pki.NewCA(t, "Root")
 	kinds := matrixKinds(t, root)
 	e := matrixEdge(t, root)
@@ -311,6 +312,7 @@ func matrixStream(t *testing.T, e *testkit.Edge, name string, openssl []string, 
 // TestIntegrationRevokedSince resumes sessions of a client whose certificate has
 // been revoked since they began: what the handshake once found counts no more.
 func TestIntegrationRevokedSince(t *testing.T) {
+	t.Parallel()
 	root := pki.NewCA(t, "Root")
 	responder := root.StartOCSP(t)
 	who := root.Client("c", pki.OCSPAt(responder.URL))

@@ -6,6 +6,12 @@ package edge_test
 // its heads: nothing but a share of what is made now and then.
 const mostAllocs = 2.5
 
+// goldenStride has the golden scripts run in every way.
+const goldenStride = 1
+
+// stormRoutes is how many routes the storm's configurations have.
+const stormRoutes = 15000
+
 // stormChanges and stormFiles are how often TestReloadStormRoutes changes the
 // configuration by Apply and by the file, stormVariants between how many.
 const (

@@ -114,6 +114,7 @@ func delivered(t *testing.T, c net.Conn) {
 // TestUnaskedAnswer: content that a server wrongly sends after an answer that
 // has none is never another client's answer, however soon that one asks.
 func TestUnaskedAnswer(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, request, answer string }{
 		{"HEAD", "HEAD /unasked HTTP/1.1\r\nHost: shop.test\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n"},
 		{"204", "GET /unasked HTTP/1.1\r\nHost: shop.test\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"},

@@ -22,6 +22,7 @@ import (
 // secrets, well and badly, and looks for them in whatever it says: the log at
 // debug, the access log, the errors of reloads, and all of the status listener.
 func TestIntegrationKeysAreNotTold(t *testing.T) {
+	t.Parallel()
 	const tickets, ech, hmac = "tickets: a secret that nobody may be told", "ech: another secret that nobody may be told", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	var secrets testkit.Secrets
 	for _, text := range []string{tickets, ech, hmac} {
@@ -75,7 +76,7 @@ certificates:
 	for _, cfg := range []*tls.Config{
 		{ServerName: "strict.test"},
 		{ServerName: "strict.test", Certificates: []tls.Certificate{other.TLS()}},
-		{ServerName: "own.test", MaxVersion: tls.VersionTLS11},
+		{ServerName: "own.test", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
 	} {
 		cfg.InsecureSkipVerify = true
 		c := tls.Client(dialAt(t, e.At("https")), cfg)
@@ -83,6 +84,7 @@ certificates:
 		if n, err := c.Read(make([]byte, 1)); n > 0 {
 			t.Errorf("a bad handshake was served: %v", err)
 		}
+		_ = c.Close()
 	}
 	c := keep(t, e.At("https"), &tls.Config{ServerName: "own.test"})
 	_, _ = io.WriteString(c, "GET /upstream HTTP/1.1\r\nHost: own.test\r\nConnection: close\r\n\r\n")

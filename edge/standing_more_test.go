@@ -63,6 +63,7 @@ routes: [{name: all, paths: [/]}]
 // A tunnel that stands on the certificate in a header field ends with its consumer,
 // also over plain HTTP, and the log tells why of that certificate.
 func TestIntegrationStandingHeader(t *testing.T) {
+	t.Parallel()
 	ca := pki.NewCA(t, "Ours")
 	up := testkit.StartTCP(t, echo)
 	const id = "0855b320-0dd2-547d-891d-000000000001"
@@ -111,6 +112,7 @@ services:
 
 // A policy that comes later counts for what a plugin, or nobody, has judged.
 func TestIntegrationStandingPolicyLater(t *testing.T) {
+	t.Parallel()
 	ca, theirs := pki.NewCA(t, "Ours"), pki.NewCA(t, "Theirs")
 	up := testkit.StartTCP(t, echo)
 	const id = "0855b320-0dd2-547d-891d-000000000001"
@@ -144,6 +146,7 @@ services:
 
 // A question that hangs keeps nobody from ending.
 func TestIntegrationStandingShutdown(t *testing.T) {
+	t.Parallel()
 	r := newStandingRig(t)
 	answers := r.ca.Answers(t, nil, nil)
 	var hang atomic.Bool

@@ -256,6 +256,7 @@ var standingKinds = []string{"stream", "strict", "tunnel"}
 // What was let in by a client's certificate ends when a list of revoked
 // certificates has it; another client's goes on.
 func TestIntegrationStandingRevoked(t *testing.T) {
+	t.Parallel()
 	r := newStandingRig(t)
 	r.use(r.config())
 	joe, ann := r.ca.Client("joe"), r.ca.Client("ann")
@@ -288,6 +289,7 @@ func TestIntegrationStandingRevoked(t *testing.T) {
 
 // By a plugin, revocation is learned from whom the certificate names.
 func TestIntegrationStandingOCSP(t *testing.T) {
+	t.Parallel()
 	r := newStandingRig(t)
 	responder := r.ca.StartOCSP(t)
 	joe, ann := r.ca.Client("joe", pki.OCSPAt(responder.URL)), r.ca.Client("ann", pki.OCSPAt(responder.URL))
@@ -312,6 +314,7 @@ func TestIntegrationStandingOCSP(t *testing.T) {
 // What a reload changes is asked of what goes on already. Ann's certificate is revoked
 // each time, so that it is known when the change was looked at.
 func TestIntegrationStandingReload(t *testing.T) {
+	t.Parallel()
 	theirs := pki.NewCA(t, "Theirs")
 	for _, tt := range []struct {
 		name   string
@@ -337,6 +340,7 @@ func TestIntegrationStandingReload(t *testing.T) {
 		{"no plugin", []string{"tunnel"}, func(c *standingConfig) { c.plugin = false }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			r := newStandingRig(t)
 			c := r.config()
 			r.use(c)
@@ -373,6 +377,7 @@ func TestIntegrationStandingReload(t *testing.T) {
 
 // What goes on ends with the certificate that it stands on.
 func TestIntegrationStandingExpiry(t *testing.T) {
+	t.Parallel()
 	r := newStandingRig(t)
 	r.use(r.config())
 	short := r.ca.Client("joe", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(30 * time.Second) }) // before the idle ones end
@@ -399,6 +404,7 @@ func TestIntegrationStandingExpiry(t *testing.T) {
 // A client whose certificates would fill a ticket comes back all the same, also
 // where the hello is looked at.
 func TestIntegrationLargeChainReturns(t *testing.T) {
+	t.Parallel()
 	r := newStandingRig(t)
 	r.upstream = testkit.StartTCP(t, func(c net.Conn) {
 		defer c.Close()

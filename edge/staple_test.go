@@ -21,6 +21,7 @@ const (
 // or whose responder is not there or not to be asked, is shown without an answer,
 // and serves all the same.
 func TestIntegrationStapling(t *testing.T) {
+	t.Parallel()
 	root := pki.NewCA(t, "Root")
 	responder, dead := root.StartOCSP(t), root.StartOCSP(t)
 	dead.Stop()

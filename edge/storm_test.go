@@ -26,9 +26,7 @@ import (
 	"github.com/bulwark-edge/bulwark/store/file"
 )
 
-const stormRoutes = 15000
-
-// stormText returns variant v of a file with 15,000 routes. Each differs from
+// stormText returns variant v of a file with stormRoutes routes. Each differs from
 // the others by a changed, an added and a removed route, a changed, an added
 // and a disabled service, and by plugins of a route, of a service and of all;
 // what the load asks for is the same in all.
@@ -155,7 +153,7 @@ func inUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestReloadStormRoutes changes a configuration of 15,000 routes under load, by
+// TestReloadStormRoutes changes a configuration of many routes under load, by
 // Apply and then by the file: no request is lost, every change shows with the
 // next request, and memory and goroutines are what they were.
 func TestReloadStormRoutes(t *testing.T) {
