@@ -269,7 +269,7 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 		Shared:       c.env.Shared,
 	}
 	if c.env.standing != nil {
-		pipeline.Standing = c.env.standing
+		pipeline.Standing, pipeline.Lasting = c.env.standing, &c.env.standing.lasting
 	}
 	if c.snap.accessLog != nil {
 		pipeline.AccessLog = c.snap.accessLog.LineLog

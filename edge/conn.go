@@ -37,7 +37,7 @@ func (e *Edge) ServeConn(ctx context.Context, c *l4.Conn) {
 	if st.route == nil {
 		return
 	}
-	if c.TLS != nil && c.TLS.Shown() {
+	if c.TLS.Judged() {
 		defer e.standing.watchStream(c)()
 	}
 	e.streams.ServeConn(c, st.pipeline, st.route, st.protocol)

@@ -3,15 +3,14 @@ package edge
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/internal/sock"
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
-	"github.com/bulwark-edge/bulwark/tls/peer"
 	"github.com/bulwark-edge/bulwark/tls/policy"
 )
 
@@ -22,6 +21,11 @@ const (
 	// standingSlice is how many are judged in a row, and slicePause what lies before
 	// the next ones, so that others have their turn.
 	standingSlice, slicePause = 128, 2 * time.Millisecond
+	// lastingAge is how long an exchange has been under way that is looked after.
+	lastingAge = 2 * time.Second
+	// standingLines is how many that are ended get a line of the log each, within a
+	// second. The others are told in one.
+	standingLines = 10
 	// standingAsks bounds those for which servers are being asked. The others wait,
 	// and keep none waiting of which all is known.
 	standingAsks = 16
@@ -35,9 +39,9 @@ var (
 
 var _ l7.Standing = (*standing)(nil)
 
-// standing judges again what goes on by a client's certificate long after its
-// beginning: tunnels, and streams that are terminated here. What would not be let
-// in today is ended. It is done by one goroutine, when something has changed by
+// standing judges again what goes on by a client's certificate, or because it had to
+// show none, long after its beginning: exchanges that last, tunnels, and streams that
+// are terminated here. What would not be let in today is ended. It is done by one goroutine, when something has changed by
 // which they were judged, or the time of a verdict is over. Safe for concurrent
 // use.
 type standing struct {
@@ -48,18 +52,23 @@ type standing struct {
 	asks chan struct{} // holds one for each question to servers under way
 	work sync.WaitGroup
 
-	mu  sync.Mutex
-	all map[*stand]struct{}
+	lasting l7.Lasting // exchanges, until they have lasted
+
+	mu     sync.Mutex
+	all    map[*stand]struct{}
+	told   time.Time // since when lines are counted
+	lines  int
+	untold int // that were ended without a line
 
 	list []*stand // the goroutine's that looks
 }
 
-// stand is a tunnel or stream that is looked after.
+// stand is an exchange, tunnel or stream that is looked after.
 type stand struct {
 	info      *l4.Info
 	site      func(*site) *policy.Set // of its kind
 	host      string
-	verified  bool           // the connection's certificate is a policy's to verify
+	verified  bool           // the connection's certificate, or that there is none, is a policy's to judge
 	certified []l7.Certified // what plugins have said
 	route     config.ID      // that those stand on
 
@@ -67,6 +76,9 @@ type stand struct {
 	judged epoch
 	until  time.Time          // zero: when anything changes
 	asking context.CancelFunc // ends the question under way; nil: there is none
+	ending bool               // by a goroutine of its own
+
+	waits bool // end may wait for the client
 
 	mu   sync.Mutex // held while end runs
 	over bool
@@ -78,34 +90,48 @@ type epoch struct{ applied, generation uint64 }
 
 func newStanding(e *Edge) *standing {
 	life, end := context.WithCancel(context.Background())
-	return &standing{
+	s := &standing{
 		edge: e, life: life, end: end, wake: make(chan struct{}, 1), asks: make(chan struct{}, standingAsks), all: make(map[*stand]struct{}),
+	}
+	s.lasting.Wake = s.poke
+	return s
+}
+
+// Watch looks after a tunnel.
+func (s *standing) Watch(x *l7.Exchange, end func(why error)) (unwatch func()) {
+	t := standOf(x, end)
+	defer s.poke() // what it was let in by may have changed since
+	return s.add(t)
+}
+
+// takeOver looks after an exchange that lasts.
+func (s *standing) takeOver(x *l7.Exchange, end func(why error)) (leave func()) {
+	t := standOf(x, end)
+	t.waits = true
+	return s.add(t)
+}
+
+func standOf(x *l7.Exchange, end func(why error)) *stand {
+	return &stand{
+		info: x.Conn, site: func(t *site) *policy.Set { return t.tls }, host: x.Host, verified: x.Conn.TLS.Judged(),
+		certified: x.Certified(), route: x.Route.Entity.ID, end: end,
 	}
 }
 
-// Watch looks after an exchange that lasts.
-func (s *standing) Watch(x *l7.Exchange, end func(why error)) (unwatch func()) {
-	return s.add(&stand{
-		info: x.Conn, site: func(t *site) *policy.Set { return t.tls }, host: x.Host, verified: x.Conn.TLS != nil && x.Conn.TLS.Shown(),
-		certified: x.Certified(), route: x.Route.Entity.ID, end: end,
-	})
-}
-
-// watchStream looks after a stream whose client has shown a certificate.
+// watchStream looks after a stream whose client was asked for a certificate.
 func (s *standing) watchStream(c *l4.Conn) (unwatch func()) {
+	defer s.poke()
 	return s.add(&stand{
 		info: &c.Info, site: func(t *site) *policy.Set { return t.stream.tls }, host: c.TLS.ServerName, verified: true,
 		end: func(error) { c.CutFor(l4.ReasonCertificate) },
 	})
 }
 
-// add takes a stand in. It is judged soon: what it was let in by may have changed
-// since.
+// add takes a stand in, which the next walk judges.
 func (s *standing) add(t *stand) (remove func()) {
 	s.mu.Lock()
 	s.all[t] = struct{}{}
 	s.mu.Unlock()
-	s.poke()
 	return func() {
 		t.mu.Lock()
 		t.over = true
@@ -167,7 +193,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 // again; 0: when something changes.
 func (s *standing) walk(ctx context.Context) (next time.Duration) {
 	defer s.survive(func() { next = standingInterval })
+	defer s.tellRest()
 	now := s.now() // before the verdicts, so that a change meanwhile is seen
+	young := s.lasting.Take(sock.Now()-int64(lastingAge), s.takeOver)
 	s.findDue(now)
 	defer func() {
 		clear(s.list) // what has ended is not to be kept
@@ -188,7 +216,11 @@ func (s *standing) walk(ctx context.Context) (next time.Duration) {
 			}
 		}
 	}
-	return s.next(time.Now())
+	next = s.next(time.Now())
+	if young {
+		next = 1 // after standingPause
+	}
+	return next
 }
 
 // findDue fills list with what is to be judged.
@@ -197,6 +229,9 @@ func (s *standing) findDue(now epoch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for t := range s.all {
+		if t.ending {
+			continue
+		}
 		if t.judged != now || !t.until.IsZero() && !at.Before(t.until) {
 			s.list = append(s.list, t)
 		}
@@ -265,138 +300,6 @@ func (s *standing) survive(then func()) {
 		s.edge.env.Log.Error("recovering from a panic while judging what stands on a certificate", "panic", v, "stack", string(debug.Stack()))
 		then()
 	}
-}
-
-// judge ends t if it would not be let in today. It reports whether that is known.
-// By a snapshot that serves no more nothing is ended: another one is to be looked at
-// then, and is.
-func (s *standing) judge(ctx context.Context, snapshot *Snapshot, now epoch, t *stand, wait bool) (known bool) {
-	until, known, err := s.surely(ctx, snapshot, t, wait)
-	switch {
-	case ctx.Err() != nil || !known:
-		return known
-	case err != nil:
-		if s.now().applied != now.applied {
-			return true
-		}
-		s.cut(t, err)
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t.judged, t.until = now, until
-	return true
-}
-
-// cut ends t.
-func (s *standing) cut(t *stand, why error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.over {
-		return
-	}
-	t.over = true
-	verify := l4.VerifyFailed + peer.Code(why, l7.NotAllowed)
-	if u, ok := errors.AsType[*l7.Uncertified](why); ok {
-		u.Verify = verify
-	} else if t.info.TLS != nil {
-		t.info.TLS.SetClientVerify(verify)
-	}
-	log := s.edge.env.Log
-	if log.Enabled(context.Background(), slog.LevelInfo) {
-		log.Info("ending what its client's certificate has let in", "listener", t.info.Listener, "client", t.info.ClientIP, "server_name", t.info.ServerName(), "error", why.Error())
-	}
-	t.end(why)
-}
-
-// surely is verdict, but that t is not let in when it panics.
-func (s *standing) surely(ctx context.Context, snapshot *Snapshot, t *stand, wait bool) (until time.Time, known bool, err error) {
-	defer s.survive(func() { known, err = true, t.blame(errNoVerdict) })
-	return s.verdict(ctx, snapshot, t, wait)
-}
-
-// verdict says whether t would be let in under a snapshot, and when that is to be
-// asked again at the latest.
-func (s *standing) verdict(ctx context.Context, snapshot *Snapshot, t *stand, wait bool) (until time.Time, known bool, err error) {
-	where := snapshot.site(t.info.Listener)
-	if where == snapshot.orphan {
-		return until, true, t.blame(errListenerGone)
-	}
-	if set := t.site(where); t.verified {
-		if set == nil {
-			return until, true, errListenerGone // another has its name, which has no TLS
-		}
-		r, err := set.Stands(ctx, t.info.TLS.Client, t.host, wait)
-		if err != nil || !r.Known {
-			return until, r.Known, err
-		}
-		until = r.Until
-	}
-	for i := range t.certified {
-		r, err := s.recertify(ctx, snapshot, where, t, &t.certified[i], wait)
-		if err != nil || !r.Known {
-			return until, r.Known, told(&t.certified[i], err)
-		}
-		until = sooner(until, r.Until)
-	}
-	return until, true, nil
-}
-
-// blame is the error of what is not of one certificate: it is told of the
-// connection's, or else of the first that a plugin has recognised.
-func (t *stand) blame(err error) error {
-	if t.verified || len(t.certified) == 0 {
-		return err
-	}
-	return told(&t.certified[0], err)
-}
-
-// told lets an error be told of the certificate that a plugin has recognised.
-func told(c *l7.Certified, err error) error {
-	if err == nil || c.LogName == "" {
-		return err
-	}
-	return &l7.Uncertified{LogName: c.LogName, Err: err}
-}
-
-// recertify asks the plugins that run for the route today. Without one of the kind
-// nothing is asked of clients any more.
-func (s *standing) recertify(ctx context.Context, snapshot *Snapshot, where *site, t *stand, c *l7.Certified, wait bool) (l7.Recertified, error) {
-	route := snapshot.routeOf(t.route)
-	if route == nil {
-		return l7.Recertified{Known: true}, errRouteGone
-	}
-	plan := route.Plan
-	if where.RoutePlan != nil {
-		plan = where.RoutePlan(route)
-	}
-	all := l7.Recertified{Known: true}
-	asked := false
-	for i := range plan.Request {
-		p, ok := plan.Request[i].Hook.(l7.Certifier)
-		if !ok || plan.Request[i].Kind != c.Kind {
-			continue
-		}
-		r, err := p.Recertify(ctx, snapshot.Config, c, wait)
-		if err != nil || !r.Known {
-			return l7.Recertified{Known: r.Known}, err
-		}
-		asked = true
-		all.Same = all.Same || r.Same
-		all.Until = sooner(all.Until, r.Until)
-	}
-	if asked && !all.Same {
-		return all, policy.ErrNotAllowed
-	}
-	return all, nil
-}
-
-// sooner returns the earlier time, the zero value being never.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // hold returns the current snapshot, held once; nil after the end of the edge.

@@ -114,18 +114,25 @@ func (h *held) ends(what string) {
 	}
 }
 
-// echo answers with what it gets, after a greeting; within a switch of protocols
-// if it is asked for one.
+// echo answers with what it gets, after a greeting; of a POST in an answer as long as
+// what is sent, of a GET within a switch of protocols.
 func echo(c net.Conn) {
 	defer c.Close()
 	in := bufio.NewReader(c)
-	if b, err := in.Peek(4); err == nil && string(b) == "GET " {
+	switch b, _ := in.Peek(4); string(b) {
+	case "GET ", "POST":
+		head := "HTTP/1.1 200 OK\r\n\r\n"
+		if string(b) == "GET " {
+			head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+		}
 		if _, err := http.ReadRequest(in); err != nil {
 			return
 		}
-		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	} else if _, err := in.Discard(4); err != nil {
-		return
+		_, _ = io.WriteString(c, head)
+	default:
+		if _, err := in.Discard(4); err != nil {
+			return
+		}
 	}
 	_, _ = io.WriteString(c, "ready\n")
 	_, _ = io.Copy(c, in)
@@ -205,8 +212,8 @@ services:
 - name: web
   url: http://%s
   routes:
-  - {name: %s, hosts: [tunnel.test], plugins: %s}
-  - {name: strict, hosts: [strict.test]}
+  - {name: %s, hosts: [tunnel.test], plugins: %s, request_buffering: false, response_buffering: false}
+  - {name: strict, hosts: [strict.test], request_buffering: false, response_buffering: false}
 %s
 - {name: stream, url: "tcp://%s", routes: [{name: stream, protocols: [tls], snis: [stream.test]}]}
 `, roots, c.policy, id, pki.PEM(c.roots[0]), c.consumers, r.upstream, c.route, plugins, c.extra, r.upstream)
@@ -219,11 +226,15 @@ services:
 	}
 }
 
-// open opens a stream, or a tunnel.
+// open opens a stream, a tunnel, or an exchange that sends and is answered.
 func (r *standingRig) open(kind string, who pki.Pair) *held {
 	r.t.Helper()
 	if kind == "stream" {
 		return holdOpen(r.t, r.edge.At("tls"), "stream.test", who, "hey\n")
+	}
+	if name, ok := strings.CutPrefix(kind, "lasting "); ok {
+		return holdOpen(r.t, r.edge.At("https"), name+".test", who,
+			"POST / HTTP/1.0\r\nHost: "+name+".test\r\nContent-Length: 1000000\r\n\r\n")
 	}
 	return holdOpen(r.t, r.edge.At("https"), kind+".test", who,
 		"GET / HTTP/1.1\r\nHost: "+kind+".test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
@@ -249,9 +260,9 @@ func (r *standingRig) logs(texts ...string) {
 	}
 }
 
-// standingKinds are what may stand on a certificate: a stream and a tunnel under a
-// policy, and a tunnel by a plugin.
-var standingKinds = []string{"stream", "strict", "tunnel"}
+// standingKinds are what may stand on a certificate: a stream, a tunnel and an exchange
+// that lasts under a policy, and a tunnel and such an exchange by a plugin.
+var standingKinds = []string{"stream", "strict", "tunnel", "lasting strict", "lasting tunnel"}
 
 // What was let in by a client's certificate ends when a list of revoked
 // certificates has it; another client's goes on.
@@ -260,7 +271,7 @@ func TestIntegrationStandingRevoked(t *testing.T) {
 	r := newStandingRig(t)
 	r.use(r.config())
 	joe, ann := r.ca.Client("joe"), r.ca.Client("ann")
-	for _, kind := range []string{"stream", "strict"} {
+	for _, kind := range []string{"stream", "strict", "lasting strict"} {
 		t.Run(kind, func(t *testing.T) {
 			r := &standingRig{t: t, ca: r.ca, dir: r.dir, upstream: r.upstream, edge: r.edge}
 			r.revoke(r.ca)
@@ -271,18 +282,21 @@ func TestIntegrationStandingRevoked(t *testing.T) {
 			r.revoke(r.ca, ann.Cert) // which nobody tells the edge of
 			goes.ends("revoked")
 			stays.goesOn("another one is revoked")
-			if kind == "strict" {
+			switch kind {
+			case "strict":
 				r.logs("client_certificate", "FAILED:revoked", "101")
-			} else {
+			case "stream":
 				r.logs("client_certificate", "FAILED:revoked")
+			default:
+				r.logs("client_certificate", "FAILED:revoked", "POST", `"status":200`)
 			}
 		})
 	}
 	r.edge.Stop()
-	for _, series := range []string{"bulwark_stream_terminations_total", "bulwark_terminations_total"} {
+	for series, want := range map[string]string{"bulwark_stream_terminations_total": "1", "bulwark_terminations_total": "2"} {
 		line := series + `{reason="client_certificate"}`
-		if got := metric(r.edge, line); got != "1" {
-			t.Errorf("%s is %q, want 1", line, got)
+		if got := metric(r.edge, line); got != want {
+			t.Errorf("%s is %q, want %s", line, got, want)
 		}
 	}
 }
@@ -328,16 +342,16 @@ func TestIntegrationStandingReload(t *testing.T) {
 			c.roots, c.lister = []*x509.Certificate{theirs.Cert}, theirs
 		}, true},
 		{"a larger pool", standingKinds, func(c *standingConfig) { c.roots = append(c.roots, theirs.Cert) }, false},
-		{"who is let in", []string{"stream", "strict"}, func(c *standingConfig) { c.policy = `, allow_sans: ["dns:ann.test"]` }, true},
-		{"no consumer", []string{"tunnel"}, func(c *standingConfig) { c.consumers = "[{username: ann}]" }, true},
+		{"who is let in", []string{"stream", "strict", "lasting strict"}, func(c *standingConfig) { c.policy = `, allow_sans: ["dns:ann.test"]` }, true},
+		{"no consumer", []string{"tunnel", "lasting tunnel"}, func(c *standingConfig) { c.consumers = "[{username: ann}]" }, true},
 		{"the anonymous one", []string{"tunnel"}, func(c *standingConfig) {
 			c.consumers, c.more = "[{username: ann}]", ", anonymous: ann"
 		}, true},
 		{"another's", []string{"tunnel"}, func(c *standingConfig) {
 			c.consumers = "[{username: ann, custom_id: joe}]"
 		}, true},
-		{"no route", []string{"tunnel"}, func(c *standingConfig) { c.route = "renamed" }, true},
-		{"no plugin", []string{"tunnel"}, func(c *standingConfig) { c.plugin = false }, false},
+		{"no route", []string{"tunnel", "lasting tunnel"}, func(c *standingConfig) { c.route = "renamed" }, true},
+		{"no plugin", []string{"tunnel", "lasting tunnel"}, func(c *standingConfig) { c.plugin = false }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

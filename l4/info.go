@@ -98,6 +98,11 @@ func (t *TLS) Identity() *peer.Identity {
 // another configuration it may be refused for it.
 func (t *TLS) Shown() bool { return len(t.Chain) > 0 || t.Identity() != nil }
 
+// Judged reports whether the client was asked for a certificate, so that another
+// configuration may refuse it for what it has shown, or for having shown none. On nil
+// it is false.
+func (t *TLS) Judged() bool { return t != nil && (t.Asked || t.Shown()) }
+
 // NewInfo returns the Info of a connection between two addresses, the client's
 // being the peer's. IPv4-mapped addresses are unmapped.
 func NewInfo(listener string, client, local netip.AddrPort) Info {

@@ -50,7 +50,8 @@ type Exchange struct {
 	clientIP  string     // client's text
 	slots     []slot
 	logValues []Field
-	certified []Certified
+	certified []Certified   // written under lasting's lock
+	lasting   lasting       // its place among those that are looked after if they last
 	line      []byte        // what LogLine returns, once it is made
 	lineBlock *buf.Block    // where it is made; nil: no log wanted it
 	refused   string        // what an engine has read of a head that it refused

@@ -73,9 +73,11 @@ type Pipeline struct {
 	// TLS, and with OrphanGuarded, where other listeners may ask, nobody is.
 	Orphan, OrphanGuarded bool
 
-	// Standing ends exchanges that last when their client's certificate counts no
-	// longer; nil: nobody does.
+	// Standing ends tunnels when their client's certificate counts no longer, and
+	// whoever Lasting belongs to does that to other exchanges that last; nil: nobody
+	// does.
 	Standing Standing
+	Lasting  *Lasting
 
 	BodyBuffers int64  // bound of all content that is buffered for plugins, in bytes; 0: none
 	ErrorType   string // media type of errors for requests that tell none
@@ -118,6 +120,11 @@ func (p *Pipeline) Serve(x *Exchange) {
 		x.Wire.Abort(x.err.Reason)
 	case !x.headSent:
 		p.answer(x)
+	}
+	if cut := x.brokenOff(); cut != nil {
+		x.Uncertify(cut.Err)
+		x.err = cut // in place of what the broken wire has led to
+		x.Wire.Abort(cut.Reason)
 	}
 }
 
@@ -260,6 +267,7 @@ func (p *Pipeline) route(x *Exchange) (done bool, err error) {
 	if p.RoutePlan != nil {
 		x.plan = p.RoutePlan(r)
 	}
+	x.enterLasting()
 	if !r.HTTP && !p.secure(x) {
 		x.Reply(p.toHTTPS(x, host))
 		return true, nil
@@ -404,6 +412,7 @@ func (x *Exchange) writeHead() error {
 func (p *Pipeline) end(x *Exchange) {
 	if v := recover(); v != nil {
 		p.panicked(x, v)
+		x.leaveLasting()
 		p.answerPanic(x)
 	}
 	x.ended = sock.Now()

@@ -62,9 +62,25 @@ type Recertified struct {
 }
 
 // AddCertified notes that a plugin has recognised the client by its certificate.
-func (x *Exchange) AddCertified(c Certified) { x.certified = append(x.certified, c) }
+func (x *Exchange) AddCertified(c Certified) {
+	s := x.lasting.in
+	if s != nil {
+		s.mu.Lock()
+		if x.lasting.leave == nil {
+			x.certified = append(x.certified, c)
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		x.leaveLasting() // it was taken over without this
+	}
+	x.certified = append(x.certified, c)
+	if x.lasting.why == nil {
+		x.enterLasting()
+	}
+}
 
-// Standing looks after what goes on for long by a client's certificate.
+// Standing looks after tunnels that go on by a client's certificate.
 type Standing interface {
 	// Watch is told of an exchange that may last. When its client would not be let in
 	// any more, end is called, once at most and by any goroutine, with why; it must
@@ -74,14 +90,18 @@ type Standing interface {
 }
 
 // Watch lets the exchange be ended by end when its client's certificate counts no
-// longer. unwatch is called before the exchange ends. An exchange that stands on no
-// certificate costs nothing.
-func (x *Exchange) Watch(end func(why error)) (unwatch func()) {
-	s := x.pipeline.Standing
-	if s == nil || len(x.certified) == 0 && (x.Conn.TLS == nil || !x.Conn.TLS.Shown()) {
-		return func() {}
+// longer, in place of breaking it off. unwatch is called before the exchange ends. An
+// exchange that stands on no certificate costs nothing. The error is why it was broken
+// off before.
+func (x *Exchange) Watch(end func(why error)) (unwatch func(), err *Error) {
+	if err := x.brokenOff(); err != nil {
+		return nil, err
 	}
-	return s.Watch(x, end)
+	s := x.pipeline.Standing
+	if s == nil || !x.stands() {
+		return func() {}, nil
+	}
+	return s.Watch(x, end), nil
 }
 
 // Certified returns what plugins have said of the client's certificate. The caller

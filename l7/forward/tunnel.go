@@ -44,13 +44,16 @@ func (l *leg) tunnel(a *answer) *l7.Error {
 	l.conn.Socket().SetWriteTimeout(0) // the tunnel has deadlines of its own
 	t := &tunnel{idle: l.service.ReadTimeout, client: client, upstream: l.conn, panics: &l.client.Metrics.Panics}
 	t.lastActive.Store(sock.Now())
-	unwatch := x.Watch(t.cut)
+	unwatch, cut := x.Watch(t.cut)
+	if cut != nil {
+		return cut
+	}
 	defer unwatch() // again, if it panics
 	x.Sent += t.run()
 	unwatch()
 	if t.why != nil {
 		x.Uncertify(t.why)
-		return &l7.Error{Status: http.StatusUnauthorized, Reason: l7.ReasonCertificate, Side: l7.SideClient, Err: t.why}
+		return l7.Decertified(t.why)
 	}
 	return nil
 }

@@ -168,8 +168,11 @@ func (b *body) fill(p []byte) (int, error) {
 	if b.stopped.Load() {
 		return 0, l7.ErrStopped
 	}
+	if c.aborted.Load() {
+		return 0, errCut // its interrupt may have come before the deadline was armed
+	}
 	n, err := c.Conn.Read(p)
-	if n == 0 && c.early(err, began, b.wait) && !b.stopped.Load() {
+	if n == 0 && c.early(err, began, b.wait) && !b.stopped.Load() && !c.aborted.Load() {
 		_ = c.socket.SetReadDeadline(time.Now().Add(b.wait))
 		n, err = c.Conn.Read(p)
 	}
@@ -178,6 +181,8 @@ func (b *body) fill(p []byte) (int, error) {
 		return n, nil
 	case b.stopped.Load():
 		return 0, l7.ErrStopped
+	case c.aborted.Load():
+		return 0, errCut
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return 0, errStall
 	}

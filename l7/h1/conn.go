@@ -116,6 +116,9 @@ func (c *conn) close() {
 	}
 	c.dropSite()
 	if c.aborted.Load() {
+		if c.wire.started {
+			_ = c.socket.SetLinger(0)
+		}
 		_ = c.Conn.Abort()
 		return
 	}

@@ -266,21 +266,19 @@ func (c *conn) Finish(trailer *l7.Header) error {
 	return err
 }
 
-// Abort breaks the answer off with a reset, since a mere close could pass for
-// its end.
+// Abort breaks the answer off. The connection is closed with a reset then, since a
+// mere close could pass for the answer's end.
 func (c *conn) Abort(l7.Reason) {
 	if c.aborted.Swap(true) {
 		return
-	}
-	if c.wire.started {
-		_ = c.socket.SetLinger(0)
 	}
 	c.socket.Interrupt()
 	_ = c.socket.TCPConn.SetWriteDeadline(time.Unix(1, 0))
 }
 
-// Departed reports whether the client has closed its side.
-func (c *conn) Departed() bool { return c.socket.Departed() }
+// Departed reports whether the client has closed its side, or the answer was
+// broken off.
+func (c *conn) Departed() bool { return c.aborted.Load() || c.socket.Departed() }
 
 // Splice moves announced content from src to a plaintext client within the
 // kernel, and copies it where that cannot be.

@@ -213,11 +213,25 @@ type Standing struct {
 	Until time.Time // when it is to be looked at again at the latest; zero: when anything changes
 }
 
+// standsWithout is Stands for a client that has shown no certificate. It goes on
+// until one is required: for another one, or none, nothing would be found out.
+func (s *Set) standsWithout(c *Client, host string) error {
+	for _, name := range [...]string{c.ServerName, strings.TrimSuffix(host, ".")} {
+		if s.choose(name).auth.mode() == Require {
+			return &peer.Error{Reason: peer.NoCertificate}
+		}
+	}
+	return nil
+}
+
 // Stands says what has become of what Admit once let in for a host, or a handshake
 // for its own server name, and what goes on since. The error is why it is to end.
 // With wait servers may be asked for as long as the policy says, or ctx, after whose
 // end nothing is known; nor is it where too many are being asked.
 func (s *Set) Stands(ctx context.Context, c *Client, host string, wait bool) (Standing, error) {
+	if len(c.Chain) == 0 {
+		return Standing{Known: true}, s.standsWithout(c, host)
+	}
 	e, admission := s.admit(c, host)
 	if admission != Admitted && admission != AdmittedLast {
 		return Standing{Known: true}, ErrAskedElse
