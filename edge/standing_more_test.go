@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -142,6 +145,78 @@ services:
 	}
 	tunnel.ends("a tunnel")
 	stream.ends("a stream")
+}
+
+// Who was asked for a certificate and has shown none ends when one is required, and
+// goes on while it is only asked for.
+func TestIntegrationStandingRequired(t *testing.T) {
+	t.Parallel()
+	ca, up := pki.NewCA(t, "Ours"), testkit.StartTCP(t, echo)
+	yaml := func(auth, other string) string {
+		return fmt.Sprintf(`node:
+  listeners:
+  - {name: https, address: "127.0.0.1:0", serve: https}
+  - {name: tls, address: "127.0.0.1:0", serve: tls}
+  tls:
+    policies:
+    - {name: asking, snis: [stream.test, strict.test], client_auth: {%s}}
+    - {name: other, snis: [tunnel.test], client_auth: {%s}}
+services:
+- name: web
+  url: http://%s
+  routes: [{name: all, paths: [/], request_buffering: false, response_buffering: false}]
+- {name: stream, url: "tcp://%s", routes: [{name: stream, protocols: [tls], snis: [stream.test]}]}
+`, auth, other, up, up)
+	}
+	require := fmt.Sprintf("mode: require, ca_pem: %q", pki.PEM(ca.Cert))
+	r := &standingRig{t: t, edge: testkit.StartEdge(t, yaml("mode: request", "mode: request"))}
+	var goes, stays []*held
+	for _, kind := range []string{"stream", "strict", "lasting strict"} {
+		goes = append(goes, r.open(kind, pki.Pair{}))
+	}
+	for _, kind := range []string{"tunnel", "lasting tunnel"} {
+		stays = append(stays, r.open(kind, pki.Pair{}))
+	}
+	if err := r.edge.Use(yaml(require, fmt.Sprintf("mode: request, send_ca_dn: true, ca_pem: %q", pki.PEM(ca.Cert)))); err != nil {
+		t.Fatal(err)
+	}
+	for i, kind := range []string{"stream", "strict", "lasting strict"} {
+		goes[i].ends(kind)
+	}
+	for _, held := range stays {
+		held.goesOn("where none is required")
+	}
+	r.logs("client_certificate", "FAILED:no_certificate", "POST")
+}
+
+// What waits for its upstream, or for its client, ends too.
+func TestIntegrationStandingWaits(t *testing.T) {
+	t.Parallel()
+	r := newStandingRig(t)
+	silent := testkit.StartTCP(t, func(c net.Conn) {
+		defer c.Close()
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nready\n")
+			_, _ = io.Copy(io.Discard, c)
+		}
+	})
+	c := r.config()
+	c.extra = fmt.Sprintf("- {name: silent, url: \"http://%s\", read_timeout: 3600000, routes: [{name: silent, hosts: [strict.test], paths: [/silent], response_buffering: false}, {name: upload, hosts: [strict.test], paths: [/upload]}]}", silent)
+	r.use(c)
+	ann := r.ca.Client("ann")
+	events := holdOpen(t, r.edge.At("https"), "strict.test", ann, "GET /silent HTTP/1.0\r\nHost: strict.test\r\n\r\n")
+	sends := tls.Client(dialAt(t, r.edge.At("https")), &tls.Config{ServerName: "strict.test", InsecureSkipVerify: true, Certificates: []tls.Certificate{ann.TLS()}})
+	if err := sends.SetDeadline(time.Now().Add(standingTime)); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(sends, "PUT /upload HTTP/1.1\r\nHost: strict.test\r\nContent-Length: 100\r\n\r\nsome") // and never the rest
+	r.revoke(r.ca, ann.Cert)
+	events.ends("an answer that says nothing")
+	if _, err := io.Copy(io.Discard, sends); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("content that does not come is waited for")
+	}
+	r.logs("client_certificate", "FAILED:revoked", "/silent")
+	r.logs("client_certificate", "FAILED:revoked", "/upload", `"status":401`)
 }
 
 // A question that hangs keeps nobody from ending.

@@ -72,6 +72,11 @@ func (f *fakeUpstream) Forward(x *Exchange) error {
 	if f.forward != nil {
 		return f.forward(x)
 	}
+	return f.answerOK(x)
+}
+
+// answerOK answers with 200 and "ok".
+func (f *fakeUpstream) answerOK(x *Exchange) error {
 	x.AddTry(netip.MustParseAddrPort("192.0.2.80:80"), x.Forwarded()).Status = 200
 	if x.RunUpstreamHooks() == Done {
 		return nil
