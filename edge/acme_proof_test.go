@@ -72,6 +72,7 @@ services:
 `, proving(t, "mail.test", "web.test"), pki.PEM(ca.Cert))
 	stream := fmt.Sprintf("- {name: mail, host: 127.0.0.1, port: %s, protocol: tcp, routes: [{name: mail, protocols: [tls], snis: [mail.test]}]}\n", portOf(t, startSayer(t, "mail")))
 	const https, both = `{name: https, address: "127.0.0.1:0", serve: https}`, `{name: https, address: "127.0.0.1:0", serve: https}, {name: tls, address: "127.0.0.1:0", serve: tls}`
+	const proof = acmez.ACMETLS1Protocol
 	for _, tt := range []struct{ name, listeners, more, listener, server string }{
 		{"HTTP", https, "", "https", "web.test"},
 		{"HTTP beside streams", both, stream, "https", "web.test"},
@@ -81,35 +82,41 @@ services:
 		t.Run(tt.name, func(t *testing.T) {
 			e, client := hiding(t, "node:\n  listeners: ["+tt.listeners+"]"+node+tt.more, "front.test", "mail.test", "web.test")
 			for _, encrypted := range []bool{false, true} {
-				cfg := client(tt.server)
-				if !encrypted {
-					cfg.EncryptedClientHelloConfigList = nil
+				for _, protocols := range [][]string{{proof}, {proof, "http/1.1"}, nil} {
+					cfg := client(tt.server)
+					if !encrypted {
+						cfg.EncryptedClientHelloConfigList = nil
+					}
+					cfg.InsecureSkipVerify, cfg.NextProtos = true, protocols
+					comesNowhere(t, e.At(tt.listener), cfg, len(protocols) == 1)
 				}
-				cfg.InsecureSkipVerify, cfg.NextProtos = true, []string{acmez.ACMETLS1Protocol}
-				comesNowhere(t, e.At(tt.listener), cfg)
-				cfg.NextProtos = nil
-				c := tls.Client(dialAt(t, e.At(tt.listener)), cfg)
-				if n, err := c.Read(make([]byte, 1)); err == nil {
-					t.Errorf("encrypted: %v: a client without a certificate got %d bytes", encrypted, n)
-				}
+			}
+			// With its certificate a client comes to what is there.
+			cfg := client(tt.server)
+			cfg.InsecureSkipVerify, cfg.Certificates = true, []tls.Certificate{ca.Client("c").TLS()}
+			c := tls.Client(dialAt(t, e.At(tt.listener)), cfg)
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+tt.server+"\r\n\r\n")
+			if _, err := io.ReadFull(c, make([]byte, len("mail"))); err != nil {
+				t.Errorf("a client with a certificate: %v\n%s", err, e.Log)
 			}
 		})
 	}
 }
 
-// comesNowhere shakes hands as an authority does and sends a request; it must get the
-// proof and nothing else.
-func comesNowhere(t *testing.T, at netip.AddrPort, cfg *tls.Config) {
+// comesNowhere sends a request without a certificate, and gets nothing but, where it
+// shakes hands as an authority does, the proof.
+func comesNowhere(t *testing.T, at netip.AddrPort, cfg *tls.Config, proves bool) {
 	t.Helper()
 	encrypted := cfg.EncryptedClientHelloConfigList != nil
 	c := tls.Client(dialAt(t, at), cfg)
 	defer c.Close()
-	if err := c.Handshake(); err != nil {
-		t.Fatalf("encrypted: %v: there is no proof: %v", encrypted, err)
-	}
+	err := c.Handshake()
 	state := c.ConnectionState()
-	if state.NegotiatedProtocol != acmez.ACMETLS1Protocol || state.ECHAccepted != encrypted {
-		t.Fatalf("encrypted: %v: got the protocol %q, encrypted: %v", encrypted, state.NegotiatedProtocol, state.ECHAccepted)
+	if proved := err == nil && state.NegotiatedProtocol == acmez.ACMETLS1Protocol; proved != proves {
+		t.Fatalf("encrypted: %v, %q: got the protocol %q, %v", encrypted, cfg.NextProtos, state.NegotiatedProtocol, err)
+	}
+	if proves && state.ECHAccepted != encrypted {
+		t.Errorf("encrypted: %v: the hello was read: %v", encrypted, state.ECHAccepted)
 	}
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+cfg.ServerName+"\r\n\r\n") // it may be closed by now
 	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
@@ -117,6 +124,6 @@ func comesNowhere(t *testing.T, at netip.AddrPort, cfg *tls.Config) {
 	}
 	got := make([]byte, 64)
 	if n, err := c.Read(got); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("encrypted: %v: a client without a certificate was served %q, %v", encrypted, got[:n], err)
+		t.Errorf("encrypted: %v, %q: a client without a certificate was served %q, %v", encrypted, cfg.NextProtos, got[:n], err)
 	}
 }
