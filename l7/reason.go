@@ -28,6 +28,7 @@ const (
 	ReasonMisdirected    // the connection's handshake was not one for the host (421)
 	ReasonCertificate    // its certificate, by which the exchange went on, counts no longer
 	ReasonWAF            // the web application firewall denied it, or could not inspect it
+	ReasonHTTP2Flood     // too many frames on a connection that cost more than they are worth
 
 	// The upstream's doing.
 	ReasonNoEndpoint       // nothing to send to (503)
@@ -67,6 +68,7 @@ var reasonNames = [reasonCount]string{
 	ReasonMisdirected:      "misdirected",
 	ReasonCertificate:      "client_certificate",
 	ReasonWAF:              "waf",
+	ReasonHTTP2Flood:       "http2_flood",
 	ReasonNoEndpoint:       "no_endpoint",
 	ReasonNameResolution:   "name_resolution",
 	ReasonUpstreamConnect:  "upstream_connect",
