@@ -125,11 +125,11 @@ plain:
 
 .PHONY: deps
 deps:
-	@internal/devtools/deps.sh cc nginx nginx-stream nginx-modsecurity haproxy curl wrk openssl dnsmasq dig redis-server redis-cli update-ca-certificates sqlmap
+	@internal/devtools/deps.sh cc nginx nginx-stream nginx-modsecurity haproxy curl wrk h2load nghttp openssl dnsmasq dig redis-server redis-cli update-ca-certificates sqlmap
 
 .PHONY: bench-deps
 bench-deps:
-	@internal/devtools/deps.sh nginx nginx-stream nginx-modsecurity haproxy wrk openssl
+	@internal/devtools/deps.sh nginx nginx-stream nginx-modsecurity haproxy wrk h2load openssl
 
 .PHONY: tools
 tools:

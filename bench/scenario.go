@@ -30,6 +30,7 @@ type scenario struct {
 	bare    string // Asked of Bulwark as its own peer, in place of the others; "": there is none.
 	tls     bool
 	shakes  string // What connections do that carry one request each over TLS: full, resumed, mutual or quantum; "": they stay.
+	streams int    // At a time on each connection, over HTTP/2; 0: it is HTTP/1.1.
 	logs    bool   // Lines are written: to access logs, or where there is a bare route by its plugins.
 	conns   int    // Connections of the load; of idle scenarios, what there are unless told, 0: DefaultIdle.
 	idle    bool
@@ -59,6 +60,14 @@ func scenarios() []scenario {
 		{
 			name: "https-64", title: "the same as http1-64 over TLS 1.3",
 			unit: perRequest, path: "/size/128", conns: 64, tls: true, bar: &bar{peer: "nginx", factor: 0.8},
+		},
+		{
+			name: "h2-512", title: "HTTP/2 over TLS 1.3, 32 connections with 16 streams each, 128-byte answers",
+			unit: perRequest, path: "/size/128", conns: 32, streams: 16, tls: true, bar: &bar{peer: "haproxy", factor: 0.9},
+		},
+		{
+			name: "h2-bulk", title: "HTTP/2 over TLS 1.3, one connection with 100 streams, answers of 100 KB",
+			unit: perGigabyte, path: "/size/100k", conns: 1, streams: 100, tls: true, bar: &bar{peer: "nginx", factor: 1},
 		},
 		{
 			name: "tls-full", title: "a connection over TLS 1.3 for each request: full handshakes, ECDSA P-256 and X25519, 16 at once",

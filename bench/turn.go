@@ -179,6 +179,9 @@ func (r *run) turn(ctx context.Context, sc *scenario, e *entrant) (_ Figures, co
 	if sc.shakes != "" {
 		return r.loadHandshakes(ctx, sc, e, t)
 	}
+	if sc.streams > 0 {
+		return r.loadHTTP2(ctx, sc, t)
+	}
 	return r.load(ctx, sc, e.path, t)
 }
 

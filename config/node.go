@@ -145,6 +145,10 @@ type Limits struct {
 	RequestsPerConnection int             `json:"requests_per_connection" default:"10000" min:"1" max:"1000000000" doc:"Requests after which a client connection is closed."`
 	ChunkExtensionBytes   schema.Size     `json:"chunk_extension_bytes" default:"256" min:"0" max:"16KiB" doc:"Bytes of the extensions of one chunk of a request body."`
 	TrailerBytes          schema.Size     `json:"trailer_bytes" default:"8KiB" min:"0" max:"1MiB" doc:"Bytes of the trailer fields of a body."`
+	HTTP2Streams          int             `json:"http2_streams" default:"128" min:"1" max:"1000" doc:"Streams of an HTTP/2 connection at a time; further ones are refused."`
+	HTTP2StreamWindow     schema.Size     `json:"http2_stream_window" default:"128KiB" min:"64KiB" max:"16MiB" doc:"Bytes of an HTTP/2 request's content that wait to be taken. At most http2_window."`
+	HTTP2Window           schema.Size     `json:"http2_window" default:"512KiB" min:"64KiB" max:"64MiB" doc:"Bytes of the content of all requests of an HTTP/2 connection that wait to be taken."`
+	HTTP2Glitches         int             `json:"http2_glitches" default:"500" min:"10" max:"1000000" doc:"What a client may do on an HTTP/2 connection that is odd, or costs more than it is worth, before the connection is ended; a tenth is forgiven in a second."`
 	ResponseHeadBytes     schema.Size     `json:"response_head_bytes" default:"64KiB" min:"1KiB" max:"1MiB" doc:"Bytes of an upstream's status line and header fields; 502 above."`
 	UpstreamIdle          int             `json:"upstream_idle" default:"512" min:"0" max:"1000000" doc:"Idle connections kept per upstream pool; 0 closes each after use."`
 	UpstreamIdleTimeout   schema.Duration `json:"upstream_idle_timeout" default:"60s" min:"100ms" max:"24h" doc:"Time an upstream connection may be idle."`

@@ -90,7 +90,6 @@ func TestTLSErrors(t *testing.T) {
 		{"suites in vain", "  tls: {policies: [{name: p, base: modern, ciphers: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]}]}", "there is no choice of suites in TLS 1.3"},
 		{"a suite without forward secrecy", "  tls: {policies: [{name: p, ciphers: [TLS_RSA_WITH_AES_128_GCM_SHA256]}]}", "node.tls.policies[0].ciphers[0]: expected one of"},
 		{"no key exchange for TLS 1.2", "  tls: {policies: [{name: p, max_version: TLSv1.2, curves: [X25519MLKEM768]}]}", "key exchanges with ML-KEM are for TLS 1.3 only"},
-		{"h2", "  tls: {policies: [{name: p, alpn: [h2]}]}", "not served by this version of Bulwark"},
 		{"a short secret", "  tls: {session_tickets: {secret: short}}", "node.tls.session_tickets.secret: length must be at least 32"},
 		{"an address as public name", "  tls: {ech: {public_name: 10.0.0.1}}", "node.tls.ech.public_name: must not be an IP"},
 		{"what reads like an address", "  tls: {ech: {public_name: front.0x7f}}", "node.tls.ech.public_name: invalid public name"},

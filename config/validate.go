@@ -142,8 +142,16 @@ func (n *Node) Validate(r *schema.Report) {
 
 func ordinal(i int) string { return strconv.Itoa(i + 1) }
 
-// Validate checks that the request target fits into the head.
+// Validate checks that the request target fits into the head, and a stream's
+// window into the connection's.
 func (l *Limits) Validate(r *schema.Report) {
+	if l.HTTP2StreamWindow > l.HTTP2Window && !r.Bad("http2_stream_window") && !r.Bad("http2_window") {
+		field := "http2_stream_window"
+		if !r.Given(field) {
+			field = "http2_window"
+		}
+		r.Fail("'http2_stream_window' ("+l.HTTP2StreamWindow.String()+") cannot be greater than 'http2_window' ("+l.HTTP2Window.String()+")", field)
+	}
 	if l.TargetBytes > l.HeadBytes && !r.Bad("target_bytes") && !r.Bad("head_bytes") {
 		field := "target_bytes"
 		if !r.Given(field) {

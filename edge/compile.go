@@ -18,6 +18,7 @@ import (
 	"github.com/bulwark-edge/bulwark/l7/forward"
 	"github.com/bulwark-edge/bulwark/l7/h1"
 	"github.com/bulwark-edge/bulwark/l7/h1/syntax"
+	"github.com/bulwark-edge/bulwark/l7/h2"
 	"github.com/bulwark-edge/bulwark/listeners"
 	"github.com/bulwark-edge/bulwark/plugins"
 	"github.com/bulwark-edge/bulwark/telemetry"
@@ -278,6 +279,7 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 		pipeline.Challenges = c.env.Issuer.HTTPChallenge
 	}
 	settings := engineSettings(&node.Limits)
+	http2 := http2Settings(&node.Limits, settings)
 	policies, err := c.buildPolicies()
 	if err != nil {
 		return err
@@ -290,7 +292,7 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 		p := pipeline
 		p.Listener = c.env.Metrics.Listener(l.Name)
 		g.put(&p, routes)
-		s := &site{Pipeline: &p, snapshot: c.snap, settings: settings, guard: g, serve: l.Serve}
+		s := &site{Pipeline: &p, snapshot: c.snap, settings: settings, http2: http2, guard: g, serve: l.Serve}
 		if l.Serve == config.ServeHTTPS {
 			if s.tls, err = policies.set(l, true); err != nil {
 				return nil, err
@@ -403,6 +405,19 @@ func engineSettings(l *config.Limits) *h1.Settings {
 		ReadTimeout:   l.ReadTimeout.Std(),
 		WriteTimeout:  l.WriteTimeout.Std(),
 		Requests:      l.RequestsPerConnection,
+	}
+}
+
+// http2Settings returns what bounds clients of HTTP/2, besides what bounds those of
+// HTTP/1 too.
+func http2Settings(l *config.Limits, s *h1.Settings) *h2.Settings {
+	return &h2.Settings{
+		Limits: s.Limits, BodyBytes: s.BodyBytes, Requests: s.Requests,
+		HeaderTimeout: s.HeaderTimeout, IdleTimeout: s.IdleTimeout, ReadTimeout: s.ReadTimeout, WriteTimeout: s.WriteTimeout,
+		Streams:      l.HTTP2Streams,
+		StreamWindow: int(l.HTTP2StreamWindow),
+		Window:       int(l.HTTP2Window),
+		Glitches:     l.HTTP2Glitches,
 	}
 }
 

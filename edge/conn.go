@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -74,7 +75,22 @@ func (e *Edge) serveConn(ctx context.Context, c *l4.Conn, st *routedStream) {
 		c.Close()
 		return
 	}
+	if c.TLS != nil && c.TLS.Protocol == protocolHTTP2 {
+		e.http2.ServeConn(c, nil)
+		return
+	}
 	e.http.ServeConn(c)
+}
+
+// protocolHTTP2 is what ALPN calls HTTP/2.
+const protocolHTTP2 = "h2"
+
+// flooded bans the client of a connection that was ended for its many odd frames,
+// if clients are banned.
+func (e *Edge) flooded(client netip.Addr) {
+	if d := e.Current().Config.Node.Limits.BanTime.Std(); d > 0 {
+		e.env.Bans.Add(client, d, "http2_flood")
+	}
 }
 
 // refuses reports whether a plugin of the listener refuses a connection. When one

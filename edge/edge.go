@@ -15,6 +15,7 @@ import (
 	"github.com/bulwark-edge/bulwark/l4/stream"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/h1"
+	"github.com/bulwark-edge/bulwark/l7/h2"
 	"github.com/bulwark-edge/bulwark/listeners"
 	"github.com/bulwark-edge/bulwark/plugins"
 	"github.com/bulwark-edge/bulwark/telemetry"
@@ -41,6 +42,7 @@ type Edge struct {
 	version   string
 	listeners *listeners.Set
 	http      *h1.Server
+	http2     *h2.Server
 	streams   *stream.Server
 	current   atomic.Pointer[Snapshot]
 	health    *health.Set
@@ -69,7 +71,7 @@ func New(o Options) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := telemetry.NewMetrics(telemetry.Options{Version: o.Version, Reasons: l7.ReasonNames(), UpstreamErrors: l7.ReasonNames(), StreamReasons: l4.ReasonNames()})
+	m := telemetry.NewMetrics(telemetry.Options{Version: o.Version, Reasons: l7.ReasonNames(), UpstreamErrors: l7.ReasonNames(), StreamReasons: l4.ReasonNames(), HTTP2Glitches: h2.GlitchNames()})
 	e := &Edge{
 		level:   o.Level,
 		version: o.Version,
@@ -95,7 +97,8 @@ func New(o Options) (*Edge, error) {
 	if e.streams, err = stream.NewServer(e.env.Bans, m, o.Log); err != nil {
 		return nil, err
 	}
-	e.http = &h1.Server{Acquire: e.acquire, Metrics: m, Log: o.Log}
+	e.http2 = &h2.Server{Acquire: func(listener string) h2.Site { return e.acquire(listener).(*site) }, Metrics: m, Log: o.Log, Flooded: e.flooded}
+	e.http = &h1.Server{Acquire: e.acquire, HTTP2: e.http2.ServeConn, Metrics: m, Log: o.Log}
 	e.listeners = listeners.NewSet(e, e.env.Bans, m, o.Log)
 	e.health = health.NewSet(o.Log, &m.CheckPanics)
 	m.SetUpstreams(e.Upstreams)

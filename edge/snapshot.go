@@ -8,6 +8,7 @@ import (
 	"github.com/bulwark-edge/bulwark/config"
 	"github.com/bulwark-edge/bulwark/l7"
 	"github.com/bulwark-edge/bulwark/l7/h1"
+	"github.com/bulwark-edge/bulwark/l7/h2"
 	"github.com/bulwark-edge/bulwark/listeners"
 	"github.com/bulwark-edge/bulwark/telemetry"
 	"github.com/bulwark-edge/bulwark/tls/certs"
@@ -65,16 +66,23 @@ type site struct {
 	*l7.Pipeline
 	snapshot *Snapshot
 	settings *h1.Settings
+	http2    *h2.Settings
 	serve    string      // of config.Listener
 	tls      *policy.Set // for HTTPS; nil: plaintext
 	stream   streamSite
 	guard    *guard
 }
 
-var _ h1.Site = (*site)(nil)
+var (
+	_ h1.Site = (*site)(nil)
+	_ h2.Site = (*site)(nil)
+)
 
 // Settings returns what bounds the clients of the listener.
 func (s *site) Settings() *h1.Settings { return s.settings }
+
+// HTTP2 returns the same for connections of HTTP/2.
+func (s *site) HTTP2() *h2.Settings { return s.http2 }
 
 // Current reports whether the snapshot still is the one that serves.
 func (s *site) Current() bool { return s.snapshot.edge.current.Load() == s.snapshot }

@@ -47,13 +47,14 @@ func TestIntegrationTLSPolicies(t *testing.T) {
   - {name: https, address: "127.0.0.1:0", serve: https}
   - {name: new, address: "127.0.0.1:0", serve: https, tls: modern}
 `, ""))
-	alpn := []string{"-alpn", "h2,http/1.1"}
+	alpn := []string{"-alpn", "http/1.1"}
 	for _, tt := range []struct {
 		name, listener, sni string
 		args                []string
 		want                []string
 	}{
 		{"the default", "https", "a.test", alpn, []string{"New, TLSv1.3, Cipher is TLS_AES_128_GCM_SHA256", "Server Temp Key: X25519", "ALPN protocol: http/1.1", "HTTP/1.1 200 OK"}},
+		{"HTTP/2", "https", "a.test", []string{"-alpn", "http/1.1,h2"}, []string{"ALPN protocol: h2"}},
 		{"no server name", "https", "", nil, []string{"New, TLSv1.3"}},
 		{"P-256", "https", "a.test", []string{"-groups", "P-256"}, []string{"Server Temp Key: ECDH, prime256v1", "HTTP/1.1 200 OK"}},
 		{"P-521, which the default lacks", "https", "a.test", []string{"-groups", "P-521"}, []string{"alert handshake failure"}},

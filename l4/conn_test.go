@@ -111,7 +111,7 @@ func TestHandshake(t *testing.T) {
 		client *tls.Config
 		want   *TLS
 	}{
-		{"TLS 1.3", &tls.Config{ServerName: "localhost", NextProtos: []string{"h2", "http/1.1"}}, &TLS{Version: "TLSv1.3", ServerName: "localhost", Protocol: "http/1.1"}},
+		{"TLS 1.3", &tls.Config{ServerName: "localhost", NextProtos: []string{"h2", "http/1.1"}}, &TLS{Version: "TLSv1.3", ServerName: "localhost", Protocol: "h2"}},
 		{"TLS 1.2", &tls.Config{MaxVersion: tls.VersionTLS12}, &TLS{Version: "TLSv1.2"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -88,6 +88,7 @@ type Options struct {
 	Reasons        []string // codes of early terminations, by index
 	StreamReasons  []string // codes of why streams ended, by index
 	UpstreamErrors []string // kinds of upstream errors, by index
+	HTTP2Glitches  []string // kinds of glitches, by index
 }
 
 // Metrics is everything the edge counts. The fields are for the hot path; what
@@ -105,11 +106,12 @@ type Metrics struct {
 	UpstreamErrors         *CounterVec // bulwark_upstream_errors_total, by Options.UpstreamErrors
 	Streams                StreamMetrics
 	AccessLog              LineCounters
-	ConfigReloads          Counter // bulwark_config_reloads_total{result="ok"}
-	ConfigReloadErrors     Counter // bulwark_config_reloads_total{result="failed"}
-	RefusedFields          Counter // bulwark_refused_fields_total: header fields a plugin made that may not stand in a message
-	Panics                 Counter // bulwark_panics_total: recovered at a connection's or an exchange's border
-	CheckPanics            Counter // bulwark_upstream_check_panics_total: recovered in probes
+	ConfigReloads          Counter     // bulwark_config_reloads_total{result="ok"}
+	ConfigReloadErrors     Counter     // bulwark_config_reloads_total{result="failed"}
+	RefusedFields          Counter     // bulwark_refused_fields_total: header fields a plugin made that may not stand in a message
+	Panics                 Counter     // bulwark_panics_total: recovered at a connection's or an exchange's border
+	HTTP2Glitches          *CounterVec // bulwark_client_glitches_total, by Options.HTTP2Glitches
+	CheckPanics            Counter     // bulwark_upstream_check_panics_total: recovered in probes
 	Names                  NameCounters
 
 	version  string
@@ -141,6 +143,7 @@ func NewMetrics(o Options) *Metrics {
 	return &Metrics{
 		Terminations:   NewCounterVec(o.Reasons),
 		UpstreamErrors: NewCounterVec(o.UpstreamErrors),
+		HTTP2Glitches:  NewCounterVec(o.HTTP2Glitches),
 		Streams:        StreamMetrics{Ends: NewCounterVec(o.StreamReasons)},
 		version:        o.Version,
 		revision:       buildRevision(),

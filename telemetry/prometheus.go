@@ -44,7 +44,7 @@ type collector struct {
 	hedges, hedgesWon, refusedHedges                            *prometheus.Desc
 	lines, dropped, writeErrors                                 *prometheus.Desc
 	reloads, config, loaded, build, panics, refusedFields       *prometheus.Desc
-	health, omitted, bans, checkPanics                          *prometheus.Desc
+	health, omitted, bans, checkPanics, glitches                *prometheus.Desc
 	lookups, lookupTime, stale, negative, dnsPanics             *prometheus.Desc
 	streams                                                     streamDescs
 }
@@ -79,6 +79,7 @@ func newCollector(m *Metrics) *collector {
 		refusedFields:  desc("bulwark_refused_fields_total", "Header fields made by a plugin that may not stand in a message."),
 		panics:         desc("bulwark_panics_total", "Panics recovered at the border of a connection or an exchange."),
 		health:         desc("bulwark_upstream_target_health", "1 for the state that an address of a target is in, 0 for the others.", "upstream", "target", "address", "state"),
+		glitches:       desc("bulwark_client_glitches_total", "Frames on connections of HTTP/2 that cost more than they are worth, by kind.", "kind"),
 		bans:           desc("bulwark_bans_active", "Clients that no listener lets in at present."),
 		checkPanics:    desc("bulwark_upstream_check_panics_total", "Panics recovered in probes of active checks."),
 		lookups:        desc("bulwark_dns_lookups_total", "Names that were looked up, by what came of it: ok, not_found or failed.", "result"),
@@ -97,7 +98,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		c.tries, c.refusedTries, c.connects, c.upstreamErrors, c.hedges, c.hedgesWon, c.refusedHedges,
 		c.lines, c.dropped, c.writeErrors,
 		c.reloads, c.config, c.loaded, c.build, c.refusedFields, c.panics,
-		c.health, c.omitted, c.bans, c.checkPanics,
+		c.health, c.omitted, c.bans, c.checkPanics, c.glitches,
 		c.lookups, c.lookupTime, c.stale, c.negative, c.dnsPanics,
 		c.streams.sessions, c.streams.active, c.streams.bytes, c.streams.datagrams, c.streams.ends, c.streams.connect, c.streams.duration,
 	} {
@@ -149,6 +150,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- m.Streams.Duration.metric(c.streams.duration)
 	vec(c.terminations, m.Terminations)
 	vec(c.upstreamErrors, m.UpstreamErrors)
+	vec(c.glitches, m.HTTP2Glitches)
 	ch <- m.Requests.metric(c.duration)
 	counter(c.tries, m.UpstreamRetries.Load())
 	counter(c.refusedTries, m.UpstreamRetriesRefused.Load())

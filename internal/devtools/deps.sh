@@ -14,6 +14,7 @@ package_of() {
 	sqlmap) echo sqlmap ;;
 	dnsmasq) echo dnsmasq-base ;; # the program alone, without the service
 	dig) echo bind9-dnsutils ;;
+	h2load | nghttp) echo nghttp2-client ;;
 	redis-server) echo redis-server ;;
 	redis-cli) echo redis-tools ;;
 	testssl) echo testssl.sh ;;

@@ -43,16 +43,39 @@ type Site interface {
 // Server serves connections.
 type Server struct {
 	Acquire func(listener string) Site // never nil
+
+	// HTTP2 serves a plaintext connection that began with HTTP/2's preface, and
+	// closes it. input is what was read of it. If it is nil such a connection is
+	// refused.
+	HTTP2 func(c *l4.Conn, input []byte)
+
 	Metrics *telemetry.Metrics
 	Log     *slog.Logger
 }
 
 // ServeConn serves requests on c until either side ends it, and closes it.
 func (s *Server) ServeConn(c *l4.Conn) {
+	if b, n := s.serve(c); b != nil {
+		input := b.B[:n]
+		s.HTTP2(c, input)
+		b.Put()
+	}
+}
+
+// serve returns the input of a connection that speaks HTTP/2, and has then not
+// closed it.
+func (s *Server) serve(c *l4.Conn) (input *buf.Block, n int) {
 	k := &conn{Conn: c, server: s, socket: c.Socket(), count: s.Metrics.Listener(c.Listener)}
 	defer k.close()
-	k.serve()
+	if k.serve(); k.err == errHTTP2 {
+		input, n = k.block, k.to
+		k.block = nil
+	}
+	return input, n
 }
+
+// errHTTP2 says that the client speaks HTTP/2.
+var errHTTP2 = errors.New("the preface of HTTP/2")
 
 // conn is a client's connection. The goroutine that serves it owns it, but for
 // what the request body and Abort touch.
@@ -115,6 +138,9 @@ func (c *conn) close() {
 		c.x.Release()
 	}
 	c.dropSite()
+	if c.err == errHTTP2 {
+		return // the connection is another one's
+	}
 	if c.aborted.Load() {
 		if c.wire.started {
 			_ = c.socket.SetLinger(0)
@@ -291,6 +317,9 @@ func (c *conn) tryHead() bool {
 		c.settings = c.site.Settings()
 		c.socket.SetWriteTimeout(c.settings.WriteTimeout)
 	}
+	if c.served == 0 && c.isHTTP2() {
+		return false
+	}
 	start, end, err := syntax.FindRequestHead(c.block.B[c.from:c.to], c.seen, &c.settings.Limits)
 	if end == 0 {
 		c.seen, c.err = c.to-c.from, err
@@ -299,6 +328,22 @@ func (c *conn) tryHead() bool {
 	c.seen = 0
 	c.err = c.begin(c.from+start, c.from+end)
 	return c.err == nil
+}
+
+// isHTTP2 reports whether the input is HTTP/2's preface, as far as it has come.
+// The first three bytes may still be those of a method.
+func (c *conn) isHTTP2() bool {
+	if c.server.HTTP2 == nil || c.TLS != nil || c.to-c.from < len("PRI") {
+		return false
+	}
+	n := min(c.to-c.from, len(syntax.HTTP2Preface))
+	if string(c.block.B[c.from:c.from+n]) != syntax.HTTP2Preface[:n] {
+		return false
+	}
+	if n == len(syntax.HTTP2Preface) {
+		c.err = errHTTP2
+	}
+	return true
 }
 
 // serveBlocking goes on where a turn could not, and reports whether the
@@ -310,6 +355,9 @@ func (c *conn) serveBlocking() bool {
 	}
 	if c.x == nil && c.err == nil {
 		c.err = c.readHead()
+	}
+	if c.err == errHTTP2 {
+		return false
 	}
 	if c.err != nil {
 		c.refuse(c.err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l7"
 )
 
@@ -231,5 +232,42 @@ func TestDepartedClient(t *testing.T) {
 	e.client.Close()
 	if !<-seen {
 		t.Error("a client that left is not noticed")
+	}
+}
+
+// TestHTTP2Preface shows that a connection that begins with HTTP/2's preface goes
+// to the other engine, in whatever pieces it comes, and no other does.
+func TestHTTP2Preface(t *testing.T) {
+	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	for _, pieces := range [][]string{
+		{preface + "more"},
+		{"P", "RI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "more"},
+		{preface[:18], preface[18:], "more"},
+		strings.Split(preface+"more", ""),
+	} {
+		var got strings.Builder
+		e := start(t, echo, nil)
+		e.server.HTTP2 = func(c *l4.Conn, input []byte) {
+			got.Write(input)
+			_, _ = io.CopyN(&got, c, int64(len(preface)+4-len(input)))
+			_ = c.Close()
+		}
+		_ = e.client.SetNoDelay(true)
+		for _, p := range pieces {
+			e.send(p)
+		}
+		<-e.done
+		if got.String() != preface+"more" {
+			t.Errorf("of %d pieces %q was handed over", len(pieces), got.String())
+		}
+	}
+	e := start(t, echo, nil)
+	e.server.HTTP2 = func(c *l4.Conn, _ []byte) { t.Error("it was handed over"); _ = c.Close() }
+	e.send("PRIVATE / HTTP/1.1\r\nHost: a.test\r\n\r\n" + get("/"))
+	e.want("200 PRIVATE /")
+	e.want("200 GET /")
+	e.send(preface)
+	if head := e.head(); !strings.HasPrefix(head, "HTTP/1.1 400") && !strings.HasPrefix(head, "HTTP/1.1 505") {
+		t.Errorf("behind a request the preface is answered %q", head)
 	}
 }

@@ -85,6 +85,7 @@ type engine struct {
 	log     *logged
 	client  *net.TCPConn
 	conn    *l4.Conn
+	server  *Server
 	done    chan struct{} // closed when the connection is served
 	read    []byte
 }
@@ -132,14 +133,14 @@ func start(t *testing.T, serve func(x *l7.Exchange), change func(s *Settings)) *
 	}
 	peer, local := nc.RemoteAddr().(*net.TCPAddr), nc.LocalAddr().(*net.TCPAddr)
 	e.conn = l4.NewConn(s, l4.NewInfo("web", peer.AddrPort(), local.AddrPort()))
-	server := &Server{
+	e.server = &Server{
 		Acquire: func(string) Site { e.users.Add(1); return e.site },
 		Metrics: e.metrics,
 		Log:     slog.New(slog.NewTextHandler(e.log, nil)),
 	}
 	go func() {
 		defer close(e.done)
-		server.ServeConn(e.conn)
+		e.server.ServeConn(e.conn)
 	}()
 	t.Cleanup(func() {
 		e.client.Close()

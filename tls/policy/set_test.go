@@ -93,15 +93,15 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestALPN(t *testing.T) {
-	offer := &tls.Config{ServerName: "a.test", NextProtos: []string{"h2", "http/1.1"}}
-	if got := shake(t, newSet(t, nil), offer).must(t).server.NegotiatedProtocol; got != "http/1.1" {
-		t.Errorf("HTTPS speaks %q, want http/1.1", got)
+	offer := &tls.Config{ServerName: "a.test", NextProtos: []string{"http/1.1", "h2"}}
+	if got := shake(t, newSet(t, nil), offer).must(t).server.NegotiatedProtocol; got != "h2" {
+		t.Errorf("HTTPS speaks %q, want h2", got)
 	}
 	streams := newSet(t, func(o *Options) { o.Protocols = false })
 	if got := shake(t, streams, offer).must(t).server.NegotiatedProtocol; got != "" {
 		t.Errorf("a stream speaks %q, want nothing that is agreed upon", got)
 	}
-	if r := shake(t, newSet(t, nil), &tls.Config{ServerName: "a.test", NextProtos: []string{"h2"}}); r.clientErr == nil {
+	if r := shake(t, newSet(t, nil), &tls.Config{ServerName: "a.test", NextProtos: []string{"h3"}}); r.clientErr == nil {
 		t.Error("a client was served that speaks only what is not served")
 	}
 }
@@ -110,7 +110,7 @@ func TestALPN(t *testing.T) {
 // exchange is one, since Compile takes no other.
 func TestEveryNameIsKnown(t *testing.T) {
 	for _, p := range Builtin() {
-		if len(p.CipherSuites) != len(intermediate) || p.Curves[0] != tls.X25519MLKEM768 || !slices.Equal(p.Protocols, []string{"http/1.1"}) {
+		if len(p.CipherSuites) != len(intermediate) || p.Curves[0] != tls.X25519MLKEM768 || !slices.Equal(p.Protocols, []string{"h2", "http/1.1"}) {
 			t.Errorf("%s is %+v", p.Name, p)
 		}
 	}
