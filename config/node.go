@@ -47,6 +47,8 @@ type Listener struct {
 	ReusePort     bool            `json:"reuse_port" default:"false" doc:"Whether several processes may listen on the address at once (SO_REUSEPORT)."`
 	Limits        ListenerLimits  `json:"limits" doc:"Bounds of this listener in place of those of the node."`
 	TLS           string          `json:"tls" check:"name" doc:"Policy of node.tls that counts on this listener, but for server names that have one of their own: one of node.tls.policies, modern or intermediate; null means node.tls.default. Only with https and tls."`
+	HTTP1         bool            `json:"http1" default:"true" doc:"Whether HTTP/1 is spoken. Only with http; over TLS it is the policy's alpn that says so."`
+	HTTP2         bool            `json:"http2" default:"true" doc:"Whether HTTP/2 is spoken with clients that know it will be. Only with http; over TLS it is the policy's alpn that says so."`
 	HTTP3         bool            `json:"http3" default:"false" unserved:"true" doc:"Whether HTTP/3 is served on the same port."`
 	ProxyProtocol []schema.Prefix `json:"proxy_protocol" default:"[]" doc:"Peers, such as load balancers, that begin every connection with a PROXY header (version 1 or 2), before TLS, and with udp the first datagram of every flow (version 2). It is required of them and names the client. Whoever is not listed is served as they are, and a header of theirs is content."`
 
@@ -147,7 +149,8 @@ type Limits struct {
 	TrailerBytes          schema.Size     `json:"trailer_bytes" default:"8KiB" min:"0" max:"1MiB" doc:"Bytes of the trailer fields of a body."`
 	HTTP2Streams          int             `json:"http2_streams" default:"128" min:"1" max:"1000" doc:"Streams of an HTTP/2 connection at a time; further ones are refused."`
 	HTTP2StreamWindow     schema.Size     `json:"http2_stream_window" default:"128KiB" min:"64KiB" max:"16MiB" doc:"Bytes of an HTTP/2 request's content that wait to be taken. At most http2_window."`
-	HTTP2Window           schema.Size     `json:"http2_window" default:"512KiB" min:"64KiB" max:"64MiB" doc:"Bytes of the content of all requests of an HTTP/2 connection that wait to be taken."`
+	HTTP2Window           schema.Size     `json:"http2_window" default:"512KiB" min:"64KiB" max:"64MiB" doc:"Bytes of the content of all requests of an HTTP/2 connection that wait to be taken, beside what http2_unread lends it."`
+	HTTP2Unread           schema.Size     `json:"http2_unread" default:"64MiB" min:"0" doc:"Bytes of content that wait to be taken on all HTTP/2 connections, beyond half of http2_window of each: so much is lent to those where some requests do not get on, so that others do."`
 	HTTP2Glitches         int             `json:"http2_glitches" default:"500" min:"10" max:"1000000" doc:"What a client may do on an HTTP/2 connection that is odd, or costs more than it is worth, before the connection is ended; a tenth is forgiven in a second."`
 	ResponseHeadBytes     schema.Size     `json:"response_head_bytes" default:"64KiB" min:"1KiB" max:"1MiB" doc:"Bytes of an upstream's status line and header fields; 502 above."`
 	UpstreamIdle          int             `json:"upstream_idle" default:"512" min:"0" max:"1000000" doc:"Idle connections kept per upstream pool; 0 closes each after use."`

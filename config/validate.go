@@ -120,6 +120,7 @@ func (n *Node) Validate(r *schema.Report) {
 			names[l.Name] = i
 		}
 		n.TLS.checkListener(r, i, &l)
+		l.checkVersions(r, i)
 		if l.Address.Off {
 			r.Expect("expected an address and a port", "a listener with an address, or none at all", "listeners", i, "address")
 			continue
@@ -137,6 +138,21 @@ func (n *Node) Validate(r *schema.Report) {
 	if i, taken := addresses[socket{Address: n.Status}]; taken && n.Status.Port != 0 {
 		at := cmp.Or(n.Listeners[i].Name, ordinal(i))
 		r.Fail("the address is used by listener "+schema.Quote(at)+" already", "status")
+	}
+}
+
+// checkVersions checks which versions of HTTP listener i speaks.
+func (l *Listener) checkVersions(r *schema.Report, i int) {
+	for _, v := range []struct {
+		field  string
+		spoken bool
+	}{{"http1", l.HTTP1}, {"http2", l.HTTP2}} {
+		if !v.spoken && l.Serve != ServeHTTP {
+			r.Expect("only 'serve: http' can go without it", "no value; over TLS the policy's alpn says which versions are spoken", "listeners", i, v.field)
+		}
+	}
+	if !l.HTTP1 && !l.HTTP2 && l.Serve == ServeHTTP {
+		r.Expect("no version of HTTP is left", "true for http1 or http2", "listeners", i, "http2")
 	}
 }
 

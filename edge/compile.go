@@ -280,6 +280,8 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 	}
 	settings := engineSettings(&node.Limits)
 	http2 := http2Settings(&node.Limits, settings)
+	alone := *settings // where HTTP/1 is the only version
+	alone.NoHTTP2 = true
 	policies, err := c.buildPolicies()
 	if err != nil {
 		return err
@@ -292,7 +294,10 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 		p := pipeline
 		p.Listener = c.env.Metrics.Listener(l.Name)
 		g.put(&p, routes)
-		s := &site{Pipeline: &p, snapshot: c.snap, settings: settings, http2: http2, guard: g, serve: l.Serve}
+		s := &site{Pipeline: &p, snapshot: c.snap, settings: settings, http2: http2, guard: g, serve: l.Serve, http2Only: !l.HTTP1}
+		if !l.HTTP2 {
+			s.settings = &alone
+		}
 		if l.Serve == config.ServeHTTPS {
 			if s.tls, err = policies.set(l, true); err != nil {
 				return nil, err
@@ -417,6 +422,7 @@ func http2Settings(l *config.Limits, s *h1.Settings) *h2.Settings {
 		Streams:      l.HTTP2Streams,
 		StreamWindow: int(l.HTTP2StreamWindow),
 		Window:       int(l.HTTP2Window),
+		Unread:       int64(l.HTTP2Unread),
 		Glitches:     l.HTTP2Glitches,
 	}
 }

@@ -69,13 +69,13 @@ func (e *Edge) serveConn(ctx context.Context, c *l4.Conn, st *routedStream) {
 	if (s.stream.peeks || s.serve == config.ServeTCP) && e.serveStream(ctx, c, s, st) {
 		return
 	}
-	set, timeout := s.tls, s.settings.HeaderTimeout
+	set, timeout, http2 := s.tls, s.settings.HeaderTimeout, s.http2Only
 	s.Release()
 	if set != nil && (!e.handshake(ctx, c, set, timeout) || proven(c)) {
 		c.Close()
 		return
 	}
-	if c.TLS != nil && c.TLS.Protocol == protocolHTTP2 {
+	if http2 || c.TLS != nil && c.TLS.Protocol == protocolHTTP2 {
 		e.http2.ServeConn(c, nil)
 		return
 	}

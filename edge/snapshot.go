@@ -64,13 +64,14 @@ type lease struct {
 // site is a listener's part of a snapshot.
 type site struct {
 	*l7.Pipeline
-	snapshot *Snapshot
-	settings *h1.Settings
-	http2    *h2.Settings
-	serve    string      // of config.Listener
-	tls      *policy.Set // for HTTPS; nil: plaintext
-	stream   streamSite
-	guard    *guard
+	snapshot  *Snapshot
+	settings  *h1.Settings
+	http2     *h2.Settings
+	serve     string      // of config.Listener
+	http2Only bool        // HTTP/1 is not spoken
+	tls       *policy.Set // for HTTPS; nil: plaintext
+	stream    streamSite
+	guard     *guard
 }
 
 var (

@@ -43,6 +43,7 @@ type Request struct {
 
 	Body          RequestBody // nil when the request has none
 	ContentLength int64       // the body's length; -1 when only its end will tell
+	Connect       bool        // any success would pass for the switch to Upgrade (RFC 8441)
 	Upgrade       string      // the wanted protocol if Connection nominates Upgrade, else ""
 	Close         bool        // the client wants the connection closed after the answer
 	Expect100     bool        // the client waits for 100 (Continue) before it sends the body

@@ -47,6 +47,7 @@ var (
 	errDeparted  = errors.New("the client closed its side while the upstream was silent")
 	errTruncated = errors.New("the upstream closed the connection within its answer")
 	errSurprise  = errors.New("the upstream switched protocols unasked")
+	errNoSwitch  = errors.New("the upstream did not switch protocols")
 	errInterims  = errors.New("the upstream sent too many interim answers")
 )
 

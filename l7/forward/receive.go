@@ -44,6 +44,8 @@ func (l *leg) receive(a answer) *l7.Error {
 				return err
 			}
 			continue
+		case status < 300 && x.Req.Connect:
+			return protocolError(errNoSwitch)
 		}
 		l.settle(status)
 		x.Proxied = true

@@ -28,6 +28,7 @@ type Settings struct {
 	ReadTimeout   time.Duration // between two reads of a body
 	WriteTimeout  time.Duration // of one write that makes no progress
 	Requests      int           // requests on one connection
+	NoHTTP2       bool          // the preface of HTTP/2 is no request
 }
 
 // Site is what serves an exchange: a listener's part of a snapshot. It is held
@@ -333,7 +334,7 @@ func (c *conn) tryHead() bool {
 // isHTTP2 reports whether the input is HTTP/2's preface, as far as it has come.
 // The first three bytes may still be those of a method.
 func (c *conn) isHTTP2() bool {
-	if c.server.HTTP2 == nil || c.TLS != nil || c.to-c.from < len("PRI") {
+	if c.server.HTTP2 == nil || c.settings.NoHTTP2 || c.TLS != nil || c.to-c.from < len("PRI") {
 		return false
 	}
 	n := min(c.to-c.from, len(syntax.HTTP2Preface))

@@ -133,13 +133,14 @@ func (st *stream) takeContent(n int) {
 		st.untold = 0
 		c.due = true
 	}
-	c.returnWindow(n)
+	c.unbuffer(n)
 }
 
-// returnWindow is takeContent for the connection's window. c.mu is held.
+// returnWindow is takeContent for the connection's window, of content that was
+// not kept. c.mu is held.
 func (c *conn) returnWindow(n int) {
 	c.taken += n
-	if c.taken >= c.settings.Window/2 && c.err == nil {
+	if c.taken > 0 && (c.taken >= c.settings.Window/4 || int64(c.taken) >= c.receive) && c.err == nil {
 		c.setGathered(appendWindow(c.gathered(), 0, c.taken))
 		c.receive += int64(c.taken)
 		c.taken = 0
@@ -168,17 +169,38 @@ func (st *stream) takeData(data []byte, size int, end bool) {
 		c.resetStream(st, http2.ErrCodeProtocol)
 		return
 	}
+	if st.lingers != 0 {
+		c.returnWindow(size)
+		if end {
+			st.endContent()
+		} else {
+			st.discard(size)
+		}
+		return
+	}
 	if st.bodyErr != nil || st.stopped {
 		c.returnWindow(size)
 	} else {
 		st.content.add(data)
+		c.buffer(len(data))
 		if pad := size - len(data); pad > 0 {
-			st.takeContent(pad)
+			st.untold += pad
+			c.returnWindow(pad)
 		}
 	}
 	if end {
-		st.ended = true
-		st.settle()
+		st.endContent()
+		return
 	}
 	st.readable.Broadcast()
+}
+
+// endContent takes note of the client's END_STREAM. c.mu is held.
+func (st *stream) endContent() {
+	st.ended = true
+	st.settle()
+	st.readable.Broadcast()
+	if st.lingers != 0 {
+		st.c.retire(st)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,13 +94,17 @@ type conn struct {
 	frameCredit int       // WINDOW_UPDATE frames that are no glitch
 	aware       bool      // the client has told a priority
 	waiting     []*stream // to send
+	shut        int64     // sock.Now since when the connection's window lets through too little; 0: it does not
+	trickled    int       // bytes it has let through since
 	tickets     uint64
 	away        awayState
 	lastTaken   uint32 // the last stream, once GOAWAY has named it
 
 	// What the client may send.
-	receive int64 // bytes of content that it may still send
-	taken   int   // bytes of content that were taken and not yet told
+	receive  int64 // bytes of content that it may still send
+	taken    int   // bytes of content that were taken and not yet told
+	unread   int   // bytes of content that were not taken
+	advanced int   // bytes of them that it may send again already, from the server's budget
 }
 
 type awayState uint8
@@ -141,9 +146,17 @@ func (c *conn) serve() {
 	c.socket.SetWriteTimeout(c.settings.WriteTimeout)
 	c.Idle(true) // a drain wakes the reader at any time
 	c.greet()
+	if weak(c.TLS) {
+		c.fault(http2.ErrCodeInadequateSecurity, "a suite of TLS 1.2 that HTTP/2 must not be spoken over")
+		return
+	}
 	for c.takeFrames() && c.more() {
 	}
 }
+
+// weak reports whether HTTP/2 must not be spoken over the connection (RFC 9113
+// section 9.2.2). Of the suites that a policy can allow those with CBC are such.
+func weak(t *l4.TLS) bool { return t != nil && strings.Contains(t.Cipher, "_CBC_") }
 
 // greet says what the client may do. A window larger than the first one is told
 // too.

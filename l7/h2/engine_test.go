@@ -95,6 +95,7 @@ type engine struct {
 	flooded atomic.Int64
 	client  *net.TCPConn
 	conn    *l4.Conn
+	server  *Server
 	done    chan struct{} // closed when the connection is served
 
 	fr    *http2.Framer
@@ -136,7 +137,7 @@ func connectOver(t testing.TB, serve func(x *l7.Exchange), change func(s *Settin
 	e.site = &site{serve: serve, settings: Settings{
 		Limits:        syntax.Limits{HeadBytes: 16 << 10, TargetBytes: 8 << 10, Fields: 100, TrailerBytes: 8 << 10},
 		HeaderTimeout: patience, IdleTimeout: patience, ReadTimeout: patience, WriteTimeout: patience,
-		Requests: 1000, Streams: 100, StreamWindow: 128 << 10, Window: 512 << 10, Glitches: 500,
+		Requests: 1000, Streams: 100, StreamWindow: 128 << 10, Window: 512 << 10, Unread: 64 << 20, Glitches: 500,
 	}}
 	if change != nil {
 		change(&e.settings)
@@ -169,6 +170,7 @@ func connectOver(t testing.TB, serve func(x *l7.Exchange), change func(s *Settin
 		Log:     slog.New(slog.NewTextHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Flooded: func(netip.Addr) { e.flooded.Add(1) },
 	}
+	e.server = server
 	go func() {
 		defer close(e.done)
 		server.ServeConn(e.conn, nil)

@@ -235,6 +235,9 @@ func (c *conn) takeWindow(f *http2.WindowUpdateFrame) {
 		if c.window += int64(f.Increment); c.window > mostWindow {
 			c.faultLocked(http2.ErrCodeFlowControl, "the connection's window is too large")
 		}
+		if c.window >= leastPiece {
+			c.shut = 0
+		}
 		c.wakeNext()
 		return
 	}
@@ -255,7 +258,7 @@ func (c *conn) takeWindow(f *http2.WindowUpdateFrame) {
 	case st.window+int64(f.Increment) > mostWindow:
 		c.resetStream(st, http2.ErrCodeFlowControl)
 	default:
-		st.window += int64(f.Increment)
+		st.widen(int64(f.Increment))
 	}
 	c.wakeNext()
 }
@@ -277,7 +280,7 @@ func (c *conn) takeReset(f *http2.RSTStreamFrame) {
 	st.reset, st.finished = true, true
 	st.settle()
 	st.stop(errReset)
-	c.unqueue(st)
+	c.dropUnserved(st)
 }
 
 // mostSettings is how many settings a frame may hold. There are eight that
@@ -330,7 +333,7 @@ func (c *conn) setFirstWindow(n int64) bool {
 	more := n - c.firstWindow
 	c.firstWindow = n
 	for _, st := range c.streams {
-		if st.window += more; st.window > mostWindow {
+		if st.widen(more); st.window > mostWindow {
 			return false
 		}
 	}

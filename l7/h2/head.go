@@ -82,6 +82,12 @@ func (c *conn) classify() bool {
 	switch {
 	case h.id%2 == 0:
 		c.faultLocked(http2.ErrCodeProtocol, "a stream of a client with an even number")
+	case st != nil && st.resetByUs: // it was on its way
+	case st != nil && st.reset: // by the client, which sends on (RFC 9113 section 5.1)
+		c.glitch(glitchStream)
+		c.tellReset(h.id, http2.ErrCodeStreamClosed)
+	case st != nil && st.ended && st.finished: // it is only not taken off the connection yet
+		c.faultLocked(http2.ErrCodeStreamClosed, "HEADERS on a stream that has ended")
 	case st != nil && st.ended:
 		h.kind = headLate
 	case st != nil:
@@ -240,7 +246,7 @@ func (c *conn) openStream(refusal *l7.Error) {
 	}
 	if c.err != nil {
 		c.queue = append(c.queue, st)
-		c.unqueue(st)
+		c.dropUnserved(st)
 		return
 	}
 	c.dispatch(st)
@@ -256,9 +262,7 @@ func (c *conn) takeTrailer() {
 		c.resetStream(st, http2.ErrCodeProtocol)
 	default:
 		st.trailer.CopyFrom(&h.trailer)
-		st.ended = true
-		st.settle()
-		st.readable.Broadcast()
+		st.endContent()
 	}
 	h.trailer.Reset()
 }

@@ -112,12 +112,19 @@ func (c *conn) idles(now int64) bool {
 
 // lookAtStreams ends the waits that take too long. c.mu is held.
 func (c *conn) lookAtStreams(now int64) {
-	for _, st := range c.streams {
+	for i := len(c.streams) - 1; i >= 0; i-- { // some may go
+		st := c.streams[i]
+		if st.lingers != 0 {
+			if now-st.lingers >= int64(lingerTime) {
+				c.retire(st)
+			}
+			continue
+		}
 		if at := st.readSince; at != 0 && now-at >= int64(c.settings.ReadTimeout) && !st.tunnel.open {
 			st.bodyErr = errStall
 			st.readable.Broadcast()
 		}
-		if at := st.writeSince; at != 0 && now-at >= int64(c.settings.WriteTimeout) && !st.tunnel.open {
+		if st.stalls(now) {
 			c.glitch(glitchStall)
 			st.stall()
 		}

@@ -265,7 +265,7 @@ func (m *message) settleProtocol(r *l7.Request) *l7.Error {
 	if m.protocol != "websocket" {
 		return errProtocol
 	}
-	m.connect = true
+	m.connect, r.Connect = true, true
 	r.Method, r.Upgrade, r.ContentLength = http.MethodGet, m.protocol, 0
 	var key [16]byte
 	_, _ = rand.Read(key[:]) // it does not fail

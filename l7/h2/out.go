@@ -167,13 +167,14 @@ func (c *conn) take(st *stream, want int) (n int, err error) {
 		if err := st.failure(); err != nil {
 			return 0, err
 		}
-		n := int(min(int64(want), st.window, c.window, maxFrame-frameHead))
+		st.want = want
 		switch {
-		case n <= 0 || c.betterWaits(st):
+		case !c.sendable(st) || c.betterWaits(st):
 		case c.room() > 0:
-			n = min(n, c.room())
+			n := int(min(int64(want), st.window, c.window, maxFrame-frameHead, int64(c.room())))
 			st.window -= int64(n)
 			c.window -= int64(n)
+			st.progress(n)
 			return n, nil
 		case !c.writing:
 			c.due = true
@@ -211,9 +212,9 @@ func (c *conn) makeRoom(st *stream, n int) error {
 	}
 }
 
-// sendable reports whether a waiting stream can go on. c.mu is held.
+// sendable reports whether a stream can go on, as far as windows go. c.mu is held.
 func (c *conn) sendable(st *stream) bool {
-	return st.needsNoWindow || st.window > 0 && c.window > 0
+	return st.needsNoWindow || st.worth(min(st.window, c.window))
 }
 
 // betterWaits reports whether another stream is to have its turn before st. c.mu

@@ -3,6 +3,7 @@ package h2
 import (
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/l4"
@@ -23,7 +24,8 @@ type Settings struct {
 	Requests      int           // requests on one connection
 	Streams       int           // at a time
 	StreamWindow  int           // bytes of a request's content that wait to be taken
-	Window        int           // the same of all streams of a connection together
+	Window        int           // the same of all streams of a connection together, beside what Unread lends it
+	Unread        int64         // the same of all connections, beyond half of Window of each
 	Glitches      int           // what a client may do that is allowed but odd before the connection ends; see glitches
 }
 
@@ -43,6 +45,8 @@ type Server struct {
 	Metrics *telemetry.Metrics
 	Log     *slog.Logger
 	Flooded func(client netip.Addr) // told of each connection that used up its glitches; may be nil
+
+	advanced atomic.Int64 // bytes of content beyond the connections' own windows; see conn.buffer
 }
 
 // ServeConn serves streams on c until either side ends it, and closes it. input

@@ -44,6 +44,11 @@ type stream struct {
 	writeSince int64 // sock.Now since when the answer makes no progress; 0: it does
 
 	window        int64 // what may be sent
+	widest        int64 // the largest window so far
+	want          int   // what is to be sent next
+	late          bool  // it is sent although it is little
+	shut          int64 // sock.Now since when the window lets through too little; 0: it does not
+	trickled      int   // bytes it has let through since
 	needsNoWindow bool  // what is waited for is room alone
 	queued        bool  // it stands in c.waiting
 	ticket        uint64
@@ -54,6 +59,8 @@ type stream struct {
 	length   int64 // of the content, if announced; -1: not
 	received int64 // content so far
 	untold   int   // content that was taken, and that the client is not told of yet
+	lingers  int64 // sock.Now since when only the rest of the content is waited for; 0: it is served
+	spare    int   // bytes that it may still bring then
 	content  content
 	bodyErr  *l7.Error // why there is no more content
 	stopped  bool
@@ -71,7 +78,7 @@ func (c *conn) newStream(id uint32) *stream {
 		st.readable.L, st.writable.L = &c.mu, &c.mu
 	}
 	st.id = id
-	st.window, st.receive = c.firstWindow, int64(c.settings.StreamWindow)
+	st.window, st.widest, st.receive = c.firstWindow, c.firstWindow, int64(c.settings.StreamWindow)
 	st.urgency = defaultUrgency
 	st.ticket = math.MaxUint64
 	return st
@@ -165,8 +172,12 @@ func (st *stream) stall() { st.resetBy(http2.ErrCodeCancel, errWriteStall) }
 // is not served any more. c.mu is held.
 func (c *conn) resetStream(st *stream, code http2.ErrCode) {
 	c.glitch(glitchStream)
+	if st.ended && st.finished && !st.reset { // it is only not taken off the connection yet
+		c.tellReset(st.id, code)
+		return
+	}
 	st.resetBy(code, errMalformed)
-	c.unqueue(st)
+	c.dropUnserved(st)
 }
 
 // awaitTurn waits for something that may let the stream send. c.mu is held, but
@@ -182,6 +193,11 @@ func (st *stream) awaitTurn() {
 	if st.writeSince == 0 {
 		st.writeSince = sock.Now()
 	}
+	if least := st.least(); !st.needsNoWindow && st.shut == 0 && st.window < least {
+		st.shut, st.trickled = sock.Now(), 0
+	} else if !st.needsNoWindow && c.shut == 0 && c.window < least {
+		c.shut, c.trickled = sock.Now(), 0
+	}
 	st.writable.Wait()
 }
 
@@ -192,7 +208,7 @@ func (st *stream) leaveTurn() {
 		i := slices.Index(c.waiting, st)
 		c.waiting = slices.Delete(c.waiting, i, i+1)
 	}
-	st.queued, st.ticket, st.writeSince, st.needsNoWindow = false, math.MaxUint64, 0, false
+	st.queued, st.ticket, st.writeSince, st.needsNoWindow, st.late = false, math.MaxUint64, 0, false, false
 	c.wakeNext()
 }
 

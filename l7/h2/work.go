@@ -33,8 +33,13 @@ func (c *conn) dispatch(st *stream) {
 	c.workers.Go(func() { c.work(w, st) })
 }
 
-// unqueue ends a stream that still waits for a worker. c.mu is held.
-func (c *conn) unqueue(st *stream) {
+// dropUnserved ends a stream that still waits for a worker, or was served and has
+// lingered. c.mu is held.
+func (c *conn) dropUnserved(st *stream) {
+	if st.lingers != 0 {
+		c.retire(st)
+		return
+	}
 	i := slices.Index(c.queue, st)
 	if i < 0 {
 		return
@@ -91,7 +96,11 @@ func (c *conn) endExchange(st *stream) {
 		st.resetBy(http2.ErrCodeInternal, errReset)
 	}
 	c.running--
-	c.retire(st)
+	if st.ended || st.reset || st.tunnel.open || c.err != nil {
+		c.retire(st)
+		return
+	}
+	st.linger()
 }
 
 // retire takes a stream off the connection. A client that has not ended its
@@ -111,13 +120,15 @@ func (c *conn) retire(st *stream) {
 		how = closedByUs
 	}
 	c.closed.add(st.id, how)
-	c.returnWindow(st.content.size)
+	c.unbuffer(st.content.size)
 	if st.live {
 		st.live = false
 		c.open--
 	}
 	c.remove(st)
-	st.held.release()
+	if st.held != nil {
+		st.held.release()
+	}
 	c.recycle(st)
 	if len(c.streams) == 0 {
 		c.idleSince = sock.Now()
@@ -160,7 +171,7 @@ func (c *conn) next(w *worker) (st *stream, wait bool) {
 // dropQueue gives up the streams that no worker has begun. c.mu is held.
 func (c *conn) dropQueue() {
 	for len(c.queue) > 0 {
-		c.unqueue(c.queue[len(c.queue)-1])
+		c.dropUnserved(c.queue[len(c.queue)-1])
 	}
 }
 
