@@ -60,15 +60,19 @@ func (c *http2Client) check(err error) {
 // open sends a header list on a new stream.
 func (c *http2Client) open(end bool, list ...string) (id uint32) {
 	c.t.Helper()
+	c.check(c.tryOpen(end, list...))
+	return c.nextID - 2
+}
+
+func (c *http2Client) tryOpen(end bool, list ...string) error {
 	c.block.Reset()
 	for i := 0; i+1 < len(list); i += 2 {
 		_ = c.enc.WriteField(hpack.HeaderField{Name: list[i], Value: list[i+1]})
 	}
-	id = c.nextID
+	id := c.nextID
 	c.nextID += 2
 	c.room[id] = 65535
-	c.check(c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndStream: end, EndHeaders: true}))
-	return id
+	return c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndStream: end, EndHeaders: true})
 }
 
 // get asks for / at a host.
