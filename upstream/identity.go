@@ -16,6 +16,7 @@ type IdentityConfig struct {
 	CAs         []*x509.Certificate // trusted when verifying; empty: the system's
 	Certificate *tls.Certificate    // what we show when asked; may be nil
 	Stream      bool                // for streams: no application protocol is offered
+	HTTP2       bool                // HTTP/2 is offered, in place of HTTP/1.1, and insisted on
 }
 
 // Identity is how TLS to a service is spoken. Connections are shared only
@@ -28,16 +29,24 @@ type Identity struct {
 // sessionsPerIdentity bounds the TLS sessions an identity keeps for resumption.
 const sessionsPerIdentity = 64
 
+// protoHTTP2 is HTTP/2's name in a TLS handshake (RFC 9113 section 3.1).
+const protoHTTP2 = "h2"
+
+var errNoHTTP2 = errors.New("the upstream did not agree to HTTP/2")
+
 // NewIdentity compiles c.
 func NewIdentity(c IdentityConfig) *Identity {
 	h := sha256.New()
-	fmt.Fprintf(h, "verify %v %d stream %v\n", c.Verify, c.Depth, c.Stream)
+	fmt.Fprintf(h, "verify %v %d stream %v http2 %v\n", c.Verify, c.Depth, c.Stream, c.HTTP2)
 	base := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: !c.Verify,
 		ClientSessionCache: tls.NewLRUClientSessionCache(sessionsPerIdentity),
 	}
-	if !c.Stream {
+	switch {
+	case c.HTTP2:
+		base.NextProtos = []string{protoHTTP2}
+	case !c.Stream:
 		base.NextProtos = []string{"http/1.1"}
 	}
 	if len(c.CAs) > 0 {

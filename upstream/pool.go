@@ -21,8 +21,8 @@ type PoolLimits struct {
 	Requests    int           // requests after which one is not kept any more
 }
 
-// poolKey is what connections must have in common to be exchangeable.
-type poolKey struct {
+// PoolKey is what connections must have in common to be exchangeable.
+type PoolKey struct {
 	addr       netip.AddrPort
 	identity   string // Identity.key; "" for plaintext
 	serverName string // SNI
@@ -31,7 +31,7 @@ type poolKey struct {
 // Pool keeps idle connections to one endpoint under one identity. The one used
 // last is used next, so that the rest can grow old. Safe for concurrent use.
 type Pool struct {
-	key      poolKey
+	key      PoolKey
 	identity *Identity // nil for plaintext
 	set      *Set
 
@@ -41,6 +41,9 @@ type Pool struct {
 	idle []*Conn // oldest first
 	used int64   // sock.Now of the last Get
 }
+
+// Key returns what the pool's connections have in common.
+func (p *Pool) Key() PoolKey { return p.key }
 
 // Get returns an idle connection, or nil. The connection may have died since;
 // its user finds out without harm, see Conn.SendReadBlock. now is sock.Now.
@@ -129,6 +132,9 @@ func (c *Conn) handshake(ctx context.Context, cfg *tls.Config, timeout time.Dura
 	_ = c.socket.SetDeadline(time.Now().Add(timeout))
 	if err := t.HandshakeContext(ctx); err != nil {
 		return &TLSError{err}
+	}
+	if want := cfg.NextProtos; len(want) == 1 && want[0] == protoHTTP2 && t.ConnectionState().NegotiatedProtocol != protoHTTP2 {
+		return &TLSError{errNoHTTP2} // RFC 9113 section 3.2
 	}
 	_ = c.socket.SetDeadline(time.Time{})
 	c.Conn, c.secure = t, true

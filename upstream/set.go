@@ -27,7 +27,7 @@ type Set struct {
 	secure atomic.Int64 // idle connections of pools with an identity
 
 	mu     sync.RWMutex
-	pools  map[poolKey]*Pool
+	pools  map[PoolKey]*Pool
 	closed bool
 }
 
@@ -39,7 +39,7 @@ func NewSet() *Set {
 	s := &Set{
 		ctx:    ctx,
 		cancel: cancel,
-		pools:  make(map[poolKey]*Pool),
+		pools:  make(map[PoolKey]*Pool),
 	}
 	s.dialing, s.stopDial = context.WithCancel(context.Background())
 	s.SetLimits(PoolLimits{})
@@ -140,7 +140,7 @@ func (s *Set) Idle() int {
 // pool returns the pool for an endpoint under an identity, which is nil for
 // plaintext.
 func (s *Set) pool(addr netip.AddrPort, id *Identity, serverName string) *Pool {
-	key := poolKey{addr: addr}
+	key := PoolKey{addr: addr}
 	if id != nil {
 		key.identity, key.serverName = id.key, serverName
 	}
