@@ -107,7 +107,7 @@ var (
 // Protocol is what a route accepts, a service speaks or a plugin runs on.
 type Protocol string
 
-// Kong's protocols. This version serves all but GRPC and GRPCS.
+// Kong's protocols.
 const (
 	HTTP           Protocol = "http"
 	HTTPS          Protocol = "https"

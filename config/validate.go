@@ -15,7 +15,6 @@ var (
 	_ schema.Validator = (*Target)(nil)
 	_ schema.Validator = (*ActiveCheck)(nil)
 	_ schema.Validator = (*Consumer)(nil)
-	_ schema.Validator = (*Plugin)(nil)
 	_ schema.Validator = (*Certificate)(nil)
 	_ schema.Validator = (*CACertificate)(nil)
 	_ schema.Validator = (*Node)(nil)
@@ -29,7 +28,7 @@ func (s *Service) Validate(r *schema.Report) {
 	if r.Bad("protocol") {
 		return
 	}
-	if s.Protocol.Stream() && s.Path != "" {
+	if (s.Protocol.Stream() || s.SpeaksHTTP2()) && s.Path != "" {
 		r.Expect(schema.ReasonNull, "no value, since 'protocol' is '"+string(s.Protocol)+"'", "path")
 	}
 	if s.SpeaksTLS() {
@@ -37,7 +36,7 @@ func (s *Service) Validate(r *schema.Report) {
 	}
 	for _, field := range [...]string{"client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates"} {
 		if r.Given(field) {
-			r.Expect(schema.ReasonNull, "no value unless 'protocol' is 'https' or 'tls'", field)
+			r.Expect(schema.ReasonNull, "no value unless 'protocol' is 'https', 'grpcs' or 'tls'", field)
 		}
 	}
 }
@@ -91,14 +90,6 @@ func (c *ActiveCheck) Validate(r *schema.Report) {
 func (c *Consumer) Validate(r *schema.Report) {
 	if c.Username == "" && c.CustomID == "" && !r.Bad("username") && !r.Bad("custom_id") {
 		r.Fail("at least one of these fields must be non-empty: 'custom_id', 'username'")
-	}
-}
-
-// Validate checks that the plugin can run on something.
-func (p *Plugin) Validate(r *schema.Report) {
-	served := func(p Protocol) bool { return p != GRPC && p != GRPCS }
-	if !slices.ContainsFunc(p.Protocols, served) {
-		r.Expect(schema.ReasonUnserved, "other protocols than grpc and grpcs", "protocols")
 	}
 }
 

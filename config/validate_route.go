@@ -25,6 +25,12 @@ func (r *Route) Validate(rep *schema.Report) {
 		rep.Fail("these sets are mutually exclusive: "+strings.Join(groups, ", "), "protocols")
 		return
 	}
+	if r.GRPC() {
+		if r.StripPath && rep.Given("strip_path") {
+			rep.Fail("cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'", "strip_path")
+		}
+		r.StripPath = false
+	}
 	if r.Expression != "" {
 		r.validateExpression(rep)
 		return
@@ -61,8 +67,13 @@ func (r *Route) refuseForeign(rep *schema.Report) {
 		refuse("headers", len(r.Headers), streams)
 		return
 	}
-	refuse("sources", len(r.Sources), "'http' or 'https'")
-	refuse("destinations", len(r.Destinations), "'http' or 'https'")
+	protocols := "'http' or 'https'"
+	if r.GRPC() {
+		protocols = "'grpc' or 'grpcs'"
+		refuse("methods", len(r.Methods), protocols)
+	}
+	refuse("sources", len(r.Sources), protocols)
+	refuse("destinations", len(r.Destinations), protocols)
 }
 
 // attributes returns the match fields of the route's protocols, and what Kong
@@ -74,6 +85,10 @@ func (r *Route) attributes() (fields []string, missing string) {
 		return []string{"snis"}, "must set snis when 'protocols' is 'tls_passthrough'"
 	case r.Stream():
 		fields, protocols = []string{"sources", "destinations", "snis"}, "'tcp', 'tls' or 'udp'"
+	case slices.Contains(r.Protocols, GRPCS):
+		fields, protocols = []string{"hosts", "headers", "paths", "snis"}, "'grpcs'"
+	case slices.Contains(r.Protocols, GRPC):
+		fields, protocols = []string{"hosts", "headers", "paths"}, "'grpc'"
 	case slices.Contains(r.Protocols, HTTPS):
 		fields, protocols = []string{"methods", "hosts", "headers", "paths", "snis"}, "'https'"
 	default:

@@ -36,6 +36,7 @@ type Env struct {
 	Log         *slog.Logger
 	Metrics     *telemetry.Metrics
 	Upstreams   *upstream.Set
+	Calls       *h2.Client // that services of HTTP/2 are asked by
 	DefaultCert *tls.Certificate
 	Shared      *l7.Shared
 	State       *plugins.State
@@ -160,6 +161,7 @@ func (c *compiler) buildService(e *config.Service, targets map[config.ID][]upstr
 	s := &l7.Service{
 		Entity:         e,
 		Path:           e.Path,
+		HTTP2:          e.SpeaksHTTP2(),
 		Tries:          1 + e.Retries,
 		ConnectTimeout: e.ConnectTimeout.Duration(),
 		WriteTimeout:   e.WriteTimeout.Duration(),
@@ -202,7 +204,7 @@ const defaultVerifyDepth = 1
 
 // identity returns how TLS to a service is spoken. up may be nil.
 func (c *compiler) identity(e *config.Service, up *config.Upstream) upstream.IdentityConfig {
-	id := upstream.IdentityConfig{Depth: defaultVerifyDepth, Stream: e.Protocol.Stream()}
+	id := upstream.IdentityConfig{Depth: defaultVerifyDepth, Stream: e.Protocol.Stream(), HTTP2: e.SpeaksHTTP2()}
 	if e.TLSVerify != nil {
 		id.Verify = *e.TLSVerify
 	}
@@ -247,6 +249,8 @@ func (c *compiler) buildRoutes() {
 			Plan:    c.plans.forRoute(e).plan,
 			HTTP:    slices.Contains(e.Protocols, config.HTTP),
 			HTTPS:   slices.Contains(e.Protocols, config.HTTPS),
+			GRPC:    slices.Contains(e.Protocols, config.GRPC),
+			GRPCS:   slices.Contains(e.Protocols, config.GRPCS),
 		})
 	}
 }
@@ -260,7 +264,7 @@ func (c *compiler) buildSites(router *l7.Router, routes []*l7.Route) error {
 		Router:       router,
 		Global:       c.plans.global.plan,
 		ConsumerPlan: forConsumers(c.plans),
-		Forwarder:    &forward.Client{Limits: responseLimits(&node.Limits), Policy: headers, Metrics: c.env.Metrics},
+		Forwarder:    &forward.Client{Limits: responseLimits(&node.Limits), Policy: headers, Metrics: c.env.Metrics, Calls: c.env.Calls},
 		Policy:       headers,
 		Metrics:      c.env.Metrics,
 		Log:          c.env.Log,
@@ -443,6 +447,11 @@ func responseLimits(l *config.Limits) syntax.Limits {
 
 func poolLimits(l *config.Limits) upstream.PoolLimits {
 	return upstream.PoolLimits{Idle: l.UpstreamIdle, IdleTimeout: l.UpstreamIdleTimeout.Std(), Requests: l.UpstreamRequests}
+}
+
+// callSettings returns what bounds upstreams that speak HTTP/2.
+func callSettings(l *config.Limits) h2.ClientSettings {
+	return h2.ClientSettings{Limits: responseLimits(l), IdleTimeout: l.UpstreamIdleTimeout.Std(), Requests: l.UpstreamRequests}
 }
 
 func logLevel(name string) slog.Level {

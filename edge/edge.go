@@ -107,6 +107,7 @@ func New(o Options) (*Edge, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.env.Upstreams = upstream.NewSet()
+	e.env.Calls = h2.NewClient(m, o.Log, h2.ClientSettings{})
 	e.names = newNames(o.Log, &m.Names)
 	e.env.Upstreams.SetResolver(e.names.consul)
 	e.work.Go(func() { e.env.Upstreams.Run(ctx) })
@@ -170,6 +171,7 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 	e.applied.Add(1)
 	change.Commit(node.Drain.Std())
 	e.env.Upstreams.SetLimits(poolLimits(&node.Limits))
+	e.env.Calls.SetSettings(callSettings(&node.Limits))
 	e.health.Use(s.checks)
 	e.streams.Follow()
 	e.env.State.SetCacheBytes(int64(node.Limits.CacheBytes))
@@ -216,6 +218,7 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 	e.health.Close()
 	e.stop()
 	e.work.Wait()
+	e.env.Calls.Close()
 	e.env.Upstreams.Close()
 	e.env.Peers.Close()
 	e.names.close()

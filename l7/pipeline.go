@@ -190,7 +190,7 @@ func (p *Pipeline) run(x *Exchange) error {
 		return errNoPeer
 	}
 	x.forwarded = x.started
-	if x.Req.Body != nil && x.Route.Entity.RequestBuffering && x.Req.Upgrade == "" && x.Upstream.body == nil {
+	if x.Req.Body != nil && x.Route.Entity.RequestBuffering && !x.Route.Service.HTTP2 && x.Req.Upgrade == "" && x.Upstream.body == nil {
 		if err := x.holdBody(); err != nil {
 			return err
 		}
@@ -267,8 +267,12 @@ func (p *Pipeline) route(x *Exchange) (done bool, err error) {
 	if p.RoutePlan != nil {
 		x.plan = p.RoutePlan(r)
 	}
-	x.enterLasting()
-	if !r.HTTP && !p.secure(x) {
+	if r.GRPC || r.GRPCS {
+		if reply := p.refuseGRPC(x); reply != nil {
+			x.Reply(reply)
+			return true, nil
+		}
+	} else if !r.HTTP && !p.secure(x) {
 		x.Reply(p.toHTTPS(x, host))
 		return true, nil
 	}

@@ -28,6 +28,7 @@ const (
 	ReasonMisdirected    // the connection's handshake was not one for the host (421)
 	ReasonCertificate    // its certificate, by which the exchange went on, counts no longer
 	ReasonWAF            // the web application firewall denied it, or could not inspect it
+	ReasonNotGRPC        // a gRPC route was asked by what is none, or not over HTTP/2 (415, 426)
 	ReasonHTTP2Flood     // too many frames on a connection that cost more than they are worth
 
 	// The upstream's doing.

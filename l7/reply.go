@@ -16,6 +16,8 @@ type Reply struct {
 	// its JSON; a client that prefers another shape gets message in that.
 	tail    []byte
 	message string
+
+	bare bool // it is a head alone, and tells no length
 }
 
 // NewReply returns a reply with a body of the given type. An empty body has no
@@ -41,6 +43,9 @@ func Problem(status int, message string) *Reply {
 // shaped returns the reply as the client of x wants it: r itself, unless it is
 // an error that the client prefers in another shape than JSON.
 func (r *Reply) shaped(x *Exchange) *Reply {
+	if r.Status >= http.StatusBadRequest && x.callsGRPC() {
+		return r.toGRPC()
+	}
 	if r.tail == nil {
 		return r
 	}
@@ -76,6 +81,9 @@ func (r *Reply) WithReason(reason Reason) *Reply {
 
 // size returns the length of the body.
 func (r *Reply) size() int64 {
+	if r.bare {
+		return -1
+	}
 	n := len(r.Body)
 	if r.tail != nil {
 		n += IDDigits + len(r.tail)

@@ -16,6 +16,8 @@ type Route struct {
 
 	HTTP  bool // protocols has http
 	HTTPS bool // protocols has https
+	GRPC  bool // protocols has grpc
+	GRPCS bool // protocols has grpcs
 
 	text config.LogText
 }
@@ -33,6 +35,7 @@ type Service struct {
 	Identity *upstream.Identity // how TLS to it is spoken; nil for http
 	Host     string             // the Host field it is sent, "" for the target's own name
 	Path     string             // the service's path, "" or with a leading slash
+	HTTP2    bool               // it speaks HTTP/2: grpc and grpcs
 
 	Tries          int // 1 + retries
 	ConnectTimeout time.Duration

@@ -22,6 +22,7 @@ type Client struct {
 	Limits  syntax.Limits // bounds of the upstream's heads and trailers
 	Policy  *l7.HeaderPolicy
 	Metrics *telemetry.Metrics
+	Calls   l7.Caller // for services that speak HTTP/2
 }
 
 var _ l7.Forwarder = (*Client)(nil)
@@ -59,7 +60,8 @@ func (c *Client) Forward(x *l7.Exchange) error {
 	if hash := leg.service.Hash; hash != nil {
 		leg.choice.Hash, leg.choice.Hashed, leg.cookie = hash.Hash(x)
 	}
-	if d := leg.service.Balancer.HedgeDelay(); d > 0 && leg.hedgeable() {
+	defer leg.drop()
+	if d := leg.service.Balancer.HedgeDelay(); d > 0 && !leg.service.HTTP2 && leg.hedgeable() {
 		leg.hedgeAfter = d
 	}
 	for {
@@ -83,6 +85,13 @@ func (c *Client) Forward(x *l7.Exchange) error {
 			return err
 		}
 		c.Metrics.UpstreamRetries.Inc()
+	}
+}
+
+// drop ends what a request that is not retried, or a panic, has left behind.
+func (l *leg) drop() {
+	if l.sender != nil {
+		_ = l.sender.stop()
 	}
 }
 
@@ -123,6 +132,7 @@ type leg struct {
 	held      *buf.Block // the block request lies in; nil once it is sent
 	whole     []byte     // the request's content, if all of it is here
 	upload    *upload    // the request's content on its way, or nil
+	sender    *sender    // the same for calls; it outlives a try
 
 	hedgeAfter time.Duration // without a head; 0: the request is not hedged, or was
 }
@@ -233,6 +243,9 @@ func (l *leg) tried(addr netip.AddrPort) bool {
 // exchange gets a connection, sends, and receives. A kept-alive connection that
 // turns out to be dead is replaced by a new one within the same try.
 func (l *leg) exchange(record *l7.Try) *l7.Error {
+	if l.service.HTTP2 {
+		return l.exchangeByCall(record)
+	}
 	pool := l.pool()
 	l.conn = pool.Get(l.now)
 	for {

@@ -170,16 +170,22 @@ func (l *leg) appendHead(b []byte) []byte {
 	} else {
 		b = append(b, l.endpoint.Host(l.service.Identity != nil)...)
 	}
-	b = append(b, "\r\n"...)
+	b = l.appendFields(append(b, "\r\n"...))
+	b = l.appendForwarded(b)
+	b = l.appendFraming(b)
+	return append(b, "\r\n"...)
+}
+
+// appendFields appends the fields that are passed on as they are.
+func (l *leg) appendFields(b []byte) []byte {
+	x := l.x
 	nominates := x.Nominates()
 	for _, f := range x.HeaderToSend().Fields() {
 		if forwards(f.ID) && (!nominates || !x.Req.Header.Nominates(&f)) && !impersonates(&f) {
 			b = syntax.AppendField(b, f.Name, f.Value)
 		}
 	}
-	b = l.appendForwarded(b)
-	b = l.appendFraming(b)
-	return append(b, "\r\n"...)
+	return b
 }
 
 // forwards reports whether a field is passed on as it is. The others belong to
