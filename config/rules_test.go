@@ -79,8 +79,8 @@ func TestRules(t *testing.T) {
 		}},
 
 		{"tls fields with http", "services: [{host: h, tls_verify: true, tls_verify_depth: 1}]", []string{
-			"2:34: services[0].tls_verify: value must be null (found true; expected no value unless 'protocol' is 'https' or 'tls')",
-			"2:58: services[0].tls_verify_depth: value must be null (found 1; expected no value unless 'protocol' is 'https' or 'tls')",
+			"2:34: services[0].tls_verify: value must be null (found true; expected no value unless 'protocol' is 'https', 'grpcs' or 'tls')",
+			"2:58: services[0].tls_verify_depth: value must be null (found 1; expected no value unless 'protocol' is 'https', 'grpcs' or 'tls')",
 		}},
 		{"tls fields with https", "services: [{url: 'https://h', tls_verify: true, tls_verify_depth: 64, ca_certificates: []}]", nil},
 		{"depth out of range", "services: [{url: 'https://h', tls_verify_depth: 65}]", []string{
@@ -178,7 +178,7 @@ func TestRules(t *testing.T) {
 			"2:65: services[1].path: value must be null (found \"/p\"; expected no value, since 'protocol' is 'udp')",
 		}},
 		{"tls fields with a plain stream", "services: [{protocol: tcp, host: h, tls_verify: true}]", []string{
-			"2:49: services[0].tls_verify: value must be null (found true; expected no value unless 'protocol' is 'https' or 'tls')",
+			"2:49: services[0].tls_verify: value must be null (found true; expected no value unless 'protocol' is 'https', 'grpcs' or 'tls')",
 		}},
 		{"stream routes to services", "services: [{name: t, url: 'tcp://h:1'}, {name: s, url: 'tls://h:1'}, {name: p, url: 'tls_passthrough://h:1'}]\n" +
 			"routes: [{protocols: [tcp, tls, udp], sources: [{port: 1}], service: t}, {protocols: [tls, tcp], snis: [a.test], service: s}, {protocols: [tls_passthrough], snis: [a.test], service: p}, {protocols: [tls_passthrough], snis: [b.test], service: t}]", nil},

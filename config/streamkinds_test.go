@@ -48,9 +48,7 @@ func TestProtocolsOfPlugins(t *testing.T) {
 		{"not known to the plugin", "plugins: [{name: strict, protocols: [tcp, http], config: {key: k}}]", nil, []string{
 			"2:37: plugins[0].protocols: expected one of: tcp, tls, tls_passthrough, udp (found \"http\")",
 		}},
-		{"none that is served", "plugins: [{name: echo, protocols: [grpc]}]", nil, []string{
-			"2:35: plugins[0].protocols: not served by this version of Bulwark (found a list; expected other protocols than grpc and grpcs)",
-		}},
+		{"gRPC alone", "plugins: [{name: echo, protocols: [grpc]}]", []Protocol{GRPC}, nil},
 		{"on listeners", "node: {listeners: [{name: a, address: ':1', serve: udp, plugins: [{name: strict, config: {key: k}}]}, {name: b, address: ':2', plugins: [{name: strict, config: {key: k}}]}]}", nil, nil},
 	}
 	for _, tt := range tests {

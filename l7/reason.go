@@ -69,6 +69,7 @@ var reasonNames = [reasonCount]string{
 	ReasonMisdirected:      "misdirected",
 	ReasonCertificate:      "client_certificate",
 	ReasonWAF:              "waf",
+	ReasonNotGRPC:          "not_grpc",
 	ReasonHTTP2Flood:       "http2_flood",
 	ReasonNoEndpoint:       "no_endpoint",
 	ReasonNameResolution:   "name_resolution",

@@ -292,7 +292,7 @@ func (ca *call) Send(h *l7.CallHead, content []byte, end bool) error {
 	const at = frameHead + 1 // with room for a change of the table's size
 	b := appendRequest(block.B[:at], h)
 	c.mu.Lock()
-	if c.err != nil || ca.err != nil {
+	if c.err != nil || ca.err != nil || c.nextID > c.lastTaken { // it has said GOAWAY meanwhile
 		c.mu.Unlock()
 		return l7.ErrUnprocessed
 	}
