@@ -64,7 +64,7 @@ func TestIntegrationGRPC(t *testing.T) {
 	}{
 		{"cleartext", false, ""},
 		{"TLS", true, ""},
-		{"with the WAF", false, "plugins: [{name: waf}]\n"},
+		{"with the WAF", false, "plugins: [{name: waf, config: {allowed_content_types: [application/grpc]}}]\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			yaml := http2Node + tt.plugins

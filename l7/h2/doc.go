@@ -1,4 +1,4 @@
-// Package h2 is the HTTP/2 server engine (RFC 9113): it takes streams off a
+// Package h2 is the HTTP/2 engine (RFC 9113), for both roles. As a server it takes streams off a
 // connection, serves each as an exchange, and shares the connection between
 // their answers.
 //
@@ -13,5 +13,7 @@
 // neither buffer nor parser. Heads of answers are encoded without a table of
 // their own, as literals, so that any worker can encode beside the others.
 //
-// The other role, that of a client, is not here yet.
+// Client is the other role: it asks upstreams, on connections that many calls
+// share. A connection has a reader, which never writes; who has something to send
+// sends what others have gathered with it.
 package h2
