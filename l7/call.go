@@ -7,9 +7,9 @@ import (
 	"github.com/bulwark-edge/bulwark/upstream"
 )
 
-// Caller asks upstreams on connections that many requests share, as HTTP/2 has
+// Calls asks upstreams on connections that many requests share, as HTTP/2 has
 // them. It outlives snapshots and is safe for concurrent use.
-type Caller interface {
+type Calls interface {
 	// Open begins a call on a connection for which p's connections stand in. If
 	// none has room for it there is a Dialing in place of the call, and others that
 	// ask meanwhile wait for what becomes of that, for the given time at the most.

@@ -22,7 +22,7 @@ type Client struct {
 	Limits  syntax.Limits // bounds of the upstream's heads and trailers
 	Policy  *l7.HeaderPolicy
 	Metrics *telemetry.Metrics
-	Calls   l7.Caller // for services that speak HTTP/2
+	Calls   l7.Calls // for services that speak HTTP/2
 }
 
 var _ l7.Forwarder = (*Client)(nil)

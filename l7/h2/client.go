@@ -29,7 +29,7 @@ type Client struct {
 	closed bool
 }
 
-var _ l7.Caller = (*Client)(nil)
+var _ l7.Calls = (*Client)(nil)
 
 // ClientSettings bound what upstreams may do. Those of a connection are the ones
 // it was opened under.

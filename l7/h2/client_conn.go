@@ -232,6 +232,9 @@ func (c *clientConn) fail(err error) {
 	if c.err != nil {
 		return
 	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // which io.EOF, the end of an answer, must not be taken for
+	}
 	c.err = err
 	var broken *protocolFault
 	if errors.As(err, &broken) {

@@ -225,7 +225,9 @@ func TestCallAnswers(t *testing.T) {
 			_ = p.WriteGoAway(1, http2.ErrCodeNo, nil)
 			_ = p.WriteGoAway(3, http2.ErrCodeNo, nil)
 		}, "", "GOAWAY", true},
-		{"a table size that is none", func(p *peerConn) { _ = p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 31}) }, "", "", true},
+		{"a table size that is none", func(p *peerConn) {
+			_ = p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 31})
+		}, "", "", true},
 		{"HTTP/1", func(p *peerConn) { _, _ = io.WriteString(p.Conn, "HTTP/1.1 400 Bad Request\r\n\r\n") }, "", "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -401,7 +403,10 @@ func FuzzAnswer(f *testing.F) {
 		p.head(1, true, "grpc-status", "0")
 	})
 	seed(func(p *peerConn) { _ = p.WriteGoAway(0, http2.ErrCodeNo, nil) })
-	seed(func(p *peerConn) { _ = p.WritePing(false, [8]byte{}); _ = p.WriteRSTStream(1, http2.ErrCodeRefusedStream) })
+	seed(func(p *peerConn) {
+		_ = p.WritePing(false, [8]byte{})
+		_ = p.WriteRSTStream(1, http2.ErrCodeRefusedStream)
+	})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := startCalling(t)
 		call := c.ask()
