@@ -152,7 +152,7 @@ func TestGRPCRoutes(t *testing.T) {
 		fmt.Fprintf(w, "%s %s %s te=%s", r.Method, r.URL.Path, r.Header.Get("grpc-timeout"), r.Header.Get("TE"))
 		w.Header().Set("grpc-status", "0")
 	})
-	dead := testkit.FreeAddr(t)
+	dead := testkit.LastingAddr(t)
 	_, port, _ := net.SplitHostPort(dead)
 	e := testkit.StartEdge(t, http2Node+strings.TrimSuffix(grpcService(upstream, "protocols: [grpc], paths: [/any]"), "]}]\n")+
 		", {name: secure, protocols: [grpcs], paths: [/secure]}]}, {name: dead, protocol: grpc, host: 127.0.0.1, port: "+port+

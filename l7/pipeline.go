@@ -267,6 +267,7 @@ func (p *Pipeline) route(x *Exchange) (done bool, err error) {
 	if p.RoutePlan != nil {
 		x.plan = p.RoutePlan(r)
 	}
+	x.enterLasting()
 	if r.GRPC || r.GRPCS {
 		if reply := p.refuseGRPC(x); reply != nil {
 			x.Reply(reply)

@@ -75,7 +75,7 @@ func StartPebble(t testing.TB, o PebbleOptions) *Pebble {
 	if err := os.WriteFile(path, conf, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(devtool(t, "pebble"), "-config", path, "-dnsserver", o.Resolver)
+	cmd := exec.Command(Tool(t, "pebble"), "-config", path, "-dnsserver", o.Resolver)
 	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=5", "PEBBLE_AUTHZREUSE=0", "PEBBLE_ALTERNATE_ROOTS=1")
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	if err := cmd.Start(); err != nil {
@@ -94,31 +94,6 @@ func StartPebble(t testing.TB, o PebbleOptions) *Pebble {
 			t.Fatalf("pebble does not answer\n%s", p.log)
 		}
 	}
-}
-
-// devtool returns a program that internal/devtools names, which is built if that
-// was not done yet. Debian's Pebble is too old to know profiles and renewal
-// information, and has no programs of gRPC.
-func devtool(t testing.TB, name string) string {
-	t.Helper()
-	_, here, _, ok := runtime.Caller(0)
-	if !ok {
-		t.Fatal("where the sources are is not known")
-	}
-	devtools := filepath.Join(filepath.Dir(filepath.Dir(here)), "devtools")
-	for _, name := range []string{"go.mod", "go.sum"} { // so that a kept result counts only for this version
-		if _, err := os.ReadFile(filepath.Join(devtools, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.Command("go", "-C", devtools, "tool", "-n", name)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("building %s: %v\n%s", name, err, stderr.String())
-	}
-	return strings.TrimSpace(string(out))
 }
 
 func portNumber(addr string) int {

@@ -42,20 +42,20 @@ func StartNginxConf(t testing.TB, servers, addr string) {
 // speaks cleartext.
 func StartGRPC(t testing.TB, cert, key string) (addr string) {
 	t.Helper()
-	addr = FreeAddr(t)
+	addr = LastingAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	args := []string{"--port", port}
 	if cert != "" {
 		args = append(args, "--use_tls", "--tls_cert_file", cert, "--tls_key_file", key)
 	}
-	startProgram(t, devtool(t, "google.golang.org/grpc/interop/server"), addr, args...)
+	startProgram(t, Tool(t, "google.golang.org/grpc/interop/server"), addr, args...)
 	return addr
 }
 
 // GRPCClient returns the client of the gRPC project's interoperability tests.
 func GRPCClient(t testing.TB) string {
 	t.Helper()
-	return devtool(t, "google.golang.org/grpc/interop/client")
+	return Tool(t, "google.golang.org/grpc/interop/client")
 }
 
 // StartRedis starts redis on a free port, which it returns; the test's end stops

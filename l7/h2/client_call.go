@@ -143,7 +143,7 @@ func (ca *call) Head(resp *l7.Response, wait time.Duration) error {
 		}
 		next := ca.heads[0]
 		ca.heads = ca.heads[1:]
-		resp.Status, resp.Size = next.Status, next.Size
+		resp.Status, resp.Proto, resp.Size = next.Status, l7.HTTP2, next.Size
 		resp.Header.CopyFrom(&next.Header)
 		return true, nil
 	})
