@@ -214,8 +214,7 @@ func TestGRPCRoutes(t *testing.T) {
 func TestGRPCUpstreamGoesAway(t *testing.T) {
 	t.Parallel()
 	var served atomic.Int64
-	var upstream *httptest.Server
-	upstream = h2cServer(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := h2cServer(t, func(w http.ResponseWriter, r *http.Request) {
 		text, _ := io.ReadAll(r.Body)
 		if served.Add(1)%25 == 0 {
 			w.Header().Set("Connection", "close") // which net/http makes a GOAWAY of

@@ -54,7 +54,9 @@ func startAttacked(t *testing.T) (addr string) {
 				}
 				return
 			default:
-				_, err = io.WriteString(c, answer)
+				if _, err := io.WriteString(c, answer); err != nil {
+					return
+				}
 			}
 		}
 	})
