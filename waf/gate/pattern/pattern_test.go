@@ -340,6 +340,43 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestRetires: one long string makes no more states than a pattern may have, and
+// states are left behind when they are full, by themselves or together.
+func TestRetires(t *testing.T) {
+	t.Parallel()
+	const expr = `(?s)a.{30}b`
+	r := rand.New(rand.NewPCG(7, 8))
+	long := make([]byte, 1<<20)
+	for n := range long {
+		long[n] = "acd efghi"[r.IntN(9)]
+	}
+	m := NewMemory(64 << 20)
+	p, want := compiled(t, expr, false, m)
+	c := p.current()
+	if _, known := p.scan(string(long)); known {
+		t.Error("a string of countless states was followed to its end")
+	}
+	one := int64(stateOverhead + 1 + 8*len(c.program.code) + 8*(int(c.program.classes)+1)) // at most
+	if c.bytes > patternMemory+one {
+		t.Errorf("the states take %d bytes, of %d", c.bytes, patternMemory)
+	}
+	if p.current() == c {
+		t.Error("full states are still in use")
+	}
+	agree(t, p, want, string(long[:8<<10]))
+	c = p.current()
+	if m.generation.Add(1); p.current() == c {
+		t.Error("states of a generation that is gone are still in use")
+	}
+
+	p, _ = compiled(t, expr, false, NewMemory(1))
+	c = p.current()
+	p.scan(string(long[:100]))
+	if p.states.Load() == c {
+		t.Error("states beyond the memory of all are still in use")
+	}
+}
+
 // TestTogether has many goroutines make the states of one pattern.
 func TestTogether(t *testing.T) {
 	t.Parallel()

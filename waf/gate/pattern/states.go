@@ -117,7 +117,8 @@ func (c *states) skipped(w *scratch) *[256]bool {
 }
 
 // follow returns the state after a class, and notes it for the next time. It
-// returns nil if the string has made the most steps that it may.
+// returns nil if the string has made the most steps that it may, or the states
+// take what those of a pattern may.
 func (c *states) follow(st *state, class uint8, left *int) *state {
 	if *left--; *left < 0 {
 		return nil
@@ -126,6 +127,9 @@ func (c *states) follow(st *state, class uint8, left *int) *state {
 	defer c.owner.memory.pool.Put(w)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.bytes > patternMemory {
+		return nil // retired, and full
+	}
 	next := c.dead
 	if before, alive := c.step(w, st, class); w.matched {
 		next = c.matched
@@ -196,7 +200,7 @@ func (c *states) intern(w *scratch, before kind) *state {
 }
 
 // retire has the pattern begin anew with the next string. Strings that are under
-// way go on with the states they have.
+// way go on with the states they have, and add to them up to patternMemory.
 func (c *states) retire() {
 	if c.owner.states.CompareAndSwap(c, nil) {
 		c.owner.memory.give(c.bytes, c.generation)
