@@ -188,6 +188,13 @@ func TestRules(t *testing.T) {
 			"3:22: routes[0].protocols: a route with protocol 'tcp' cannot go to a service with protocol 'http' (expected another protocol of the route, or of service \"w\")",
 			"3:76: routes[1].protocols: a route with protocol 'udp' cannot go to a service with protocol 'tls' (expected another protocol of the route, or of service \"s\")",
 		}},
+		{"an audit log of its own", "node: {log: {access: stdout, waf: stdout, waf_audit: stdout}}", nil},
+		{"the audit log in that of events", "node: {log: {waf: /l/waf.log, waf_audit: /l/./waf.log}}", []string{
+			`2:42: node.log.waf_audit: the file is that of 'waf' already, which more may read than the audit log (found "/l/./waf.log")`,
+		}},
+		{"the audit log in the access log", "node: {log: {access: /l/a.log, waf_audit: //l/a.log}}", []string{
+			`2:43: node.log.waf_audit: the file is that of 'access' already, which more may read than the audit log (found "//l/a.log")`,
+		}},
 		{"listeners of streams", "node: {listeners: [{name: a, address: ':53', serve: udp, limits: {flows_per_address: 0, new_flows_per_second: 0}}, {name: b, address: ':53', serve: tcp, proxy_protocol: ['::1']}, {name: c, address: ':1', serve: tls}]}", nil},
 		{"listeners of datagrams", "node: {listeners: [{name: a, address: ':53', serve: udp, proxy_protocol: ['::1']}, {name: b, address: ':53', serve: udp}]}", []string{
 			"2:103: node.listeners[1].address: the address is used by listener 1 already (found \":53\")",

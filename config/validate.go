@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ var (
 	_ schema.Validator = (*CACertificate)(nil)
 	_ schema.Validator = (*Node)(nil)
 	_ schema.Validator = (*Limits)(nil)
+	_ schema.Validator = (*Log)(nil)
 )
 
 // Validate checks that a path and the fields of TLS are used only with
@@ -148,6 +150,20 @@ func (l *Listener) checkVersions(r *schema.Report, i int) {
 }
 
 func ordinal(i int) string { return strconv.Itoa(i + 1) }
+
+// Validate checks that the audit log has a file of its own: it is for the owner
+// alone to read, which the other logs are not.
+func (l *Log) Validate(r *schema.Report) {
+	if l.WAFAudit == LogOff || l.WAFAudit == LogStdout {
+		return
+	}
+	for _, other := range [...]struct{ name, path string }{{"access", l.Access}, {"waf", l.WAF}} {
+		if filepath.Clean(l.WAFAudit) == filepath.Clean(other.path) {
+			r.Fail("the file is that of '"+other.name+"' already, which more may read than the audit log", "waf_audit")
+			return
+		}
+	}
+}
 
 // Validate checks that the request target fits into the head, and a stream's
 // window into the connection's.

@@ -20,8 +20,9 @@ import (
 // Rehearsal is a configuration made ready for requests that come from no client.
 // They go through the router and the pipeline as others do, but of all plugins only
 // those of one kind act, and no service is asked. It opens no socket and no log,
-// looks up no name and starts no goroutine. Its methods are called by one goroutine
-// at a time; the caller owns Close.
+// looks up no name and starts no goroutine; a directory for temporary files of the
+// rules is made, and removed by Close. Its methods are called by one goroutine at a
+// time; the caller owns Close.
 type Rehearsal struct {
 	compiler *compiler
 	pipeline l7.Pipeline
@@ -117,12 +118,15 @@ func (r *Rehearsal) Close() { r.compiler.snap.discard() }
 // Route returns a route by its name or id.
 func (r *Rehearsal) Route(name string) (*l7.Route, error) {
 	for _, route := range r.routes {
-		if route.Entity.Name == name || route.Entity.ID.String() == name {
+		if name != "" && route.Entity.Name == name || route.Entity.ID.String() == name {
 			return route, nil
 		}
 	}
 	return nil, ErrNoSuchRoute
 }
+
+// Global returns what runs for requests that have no route.
+func (r *Rehearsal) Global() *l7.Plan { return r.pipeline.Global }
 
 // Serve lets a request go its way. An error says that it could not: that the route
 // it asks for is not there.

@@ -30,8 +30,12 @@ func (r *Rehearsal) Read(raw []byte) (q *RehearsedRequest, notes []string, err e
 		return nil, f.notes, err
 	}
 	if q.Request.ContentLength < 0 {
-		if q.Body, err = unchunked(f.body, &limits); err != nil {
+		rest := 0
+		if q.Body, rest, err = unchunked(f.body, &limits); err != nil {
 			return nil, f.notes, err
+		}
+		if left := f.body[len(f.body)-rest:]; rest > 0 && !isLineEnd(left) {
+			f.notes = append(f.notes, fmt.Sprintf("%d bytes behind the last chunk are left out", rest))
 		}
 	}
 	q.Request.HeadSize = len(f.head())
@@ -80,6 +84,9 @@ func (f *requestFile) settleLength() {
 		}
 	}
 	if at < 0 {
+		if isLineEnd(f.body) {
+			f.body = nil // an editor's
+		}
 		if len(f.body) > 0 {
 			f.lines = append(f.lines, "Content-Length: "+strconv.Itoa(len(f.body)))
 		}
@@ -103,21 +110,20 @@ func isLineEnd(b []byte) bool { return string(b) == "\n" || string(b) == "\r\n" 
 // head returns the head as it goes over a wire.
 func (f *requestFile) head() string { return strings.Join(f.lines, "\r\n") + "\r\n\r\n" }
 
-// unchunked returns the content of a chunked body.
-func unchunked(b []byte, limits *syntax.Limits) ([]byte, error) {
+// unchunked returns the content of a chunked body, and how many bytes are behind it.
+func unchunked(b []byte, limits *syntax.Limits) (content []byte, rest int, err error) {
 	var d syntax.ChunkDecoder
 	d.Reset(l7.SideClient, limits)
-	var content []byte
 	for len(b) > 0 && !d.Done() {
 		data, n, err := d.Next(b)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		content = append(content, data...)
 		b = b[n:]
 	}
 	if !d.Done() {
-		return nil, fmt.Errorf("the chunked content has no end")
+		return nil, 0, fmt.Errorf("the chunked content has no end")
 	}
-	return content, nil
+	return content, len(b), nil
 }

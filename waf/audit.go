@@ -128,8 +128,8 @@ func (i *Inspection) record(e *Event) *AuditRecord {
 	}}
 	m := &masker{keep: s.KeepSecrets}
 	if !m.keep {
-		if m.secrets = (&secrets{left: maxMasked}); i.tx != nil {
-			m.secrets = i.secrets()
+		if m.secrets = i.secret; m.secrets == nil {
+			m.secrets = &secrets{left: maxMasked}
 		}
 	}
 	t := &r.Transaction
@@ -141,7 +141,7 @@ func (i *Inspection) record(e *Event) *AuditRecord {
 		t.Request.setBody(m.value("", string(i.auditBody), MaxAuditBody), i.auditCut)
 	}
 	if t.Request.Masked = m.masked; s.ResponseFields && i.stage >= responseHead && i.tx != nil && i.status != 0 {
-		t.Response = &AuditResponse{Protocol: "HTTP/1.1", Status: i.status, Headers: m.fields(i.tx.Variables().ResponseHeaders())}
+		t.Response = &AuditResponse{Protocol: i.responseProto, Status: i.status, Headers: m.fields(i.tx.Variables().ResponseHeaders())}
 	}
 	if s.Trailer {
 		t.Producer = &AuditProducer{Connector: s.Product, RuleEngine: "On", Rulesets: s.Rulesets}

@@ -106,6 +106,10 @@ type Score struct {
 	Threshold int    `json:"threshold"`
 }
 
+// Refused is the action of an event whose exchange was refused before the rules
+// were asked.
+const Refused = "refused"
+
 // names of actions, as events tell them.
 var actionNames = [...]string{Pass: "pass", Deny: "deny", Drop: "drop", Redirect: "redirect"}
 
@@ -172,6 +176,8 @@ func (i *Inspection) event() *Event {
 		matched = matched[:maxMatches]
 	}
 	secrets := i.secrets()
+	found := *secrets
+	i.secret = &found
 	for _, m := range matched {
 		e.Matches = append(e.Matches, i.match(m, secrets))
 	}
@@ -185,7 +191,7 @@ func (i *Inspection) refusedEvent(e *Event) {
 	if i.verdict.Action != Pass {
 		e.Would = e.Action
 	}
-	e.Action, e.Status = "refused", i.refused
+	e.Action, e.Status = Refused, i.refused
 }
 
 // match tells one matched rule.

@@ -68,6 +68,7 @@ type Inspection struct {
 	contentType          string // the first Content-Type field of the request, as sent
 	processor            Processor
 	responseType         string
+	responseProto        string
 
 	tx          transaction
 	verdict     Verdict
@@ -77,8 +78,9 @@ type Inspection struct {
 	audit       *AuditSettings // nil: no record is made
 	auditBody   []byte
 	auditCut    bool
-	proto       string // of the request
-	status      int    // of the response
+	secret      *secrets // as they were found for the event; nil: they were not
+	proto       string   // of the request
+	status      int      // of the response
 	stage       stage
 	phases      [4]time.Duration
 }

@@ -1,6 +1,7 @@
 package waf
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -129,8 +130,11 @@ func (r *Replayer) Replay(e *Event) Replay {
 		unsure("%d matches are not in the event", e.More)
 	}
 	action := r.decide(e, blocking, kept, unsure)
-	if out.After = (Outcome{Action: action}); s.Mode == Detect {
+	if out.After = (Outcome{Action: action}); s.Mode == Detect || e.Action == Refused {
 		out.After = Outcome{Action: Pass.String()}
+		if e.Action == Refused {
+			out.After.Action = Refused // that was not for the rules to say
+		}
 		if action != Pass.String() {
 			out.After.Would = action
 		}
@@ -144,16 +148,18 @@ func (r *Replayer) Replay(e *Event) Replay {
 // decide returns what mode block would do, given the scores, and whether the rule
 // that decided is still there.
 func (r *Replayer) decide(e *Event, blocking [2]int, kept bool, unsure func(string, ...any)) string {
+	said := e.Action
+	if said == Pass.String() || said == Refused {
+		said = cmp.Or(e.Would, Pass.String())
+	}
 	switch {
 	case blocking[0] >= r.thresholds[0], blocking[1] >= r.thresholds[1]:
 		return Deny.String()
-	case e.Rule != 0 && kept && e.Action != Pass.String():
-		return e.Action
-	case e.Rule != 0 && kept && e.Would != "":
-		return e.Would
-	case e.Rule == 0 && e.Action != Pass.String():
+	case e.Rule != 0 && kept:
+		return said
+	case e.Rule == 0 && said != Pass.String():
 		unsure("no rule but a limit or an error has decided, which is not judged anew")
-		return e.Action
+		return said
 	}
 	return Pass.String()
 }

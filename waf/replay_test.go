@@ -89,6 +89,10 @@ func TestReplayUnsure(t *testing.T) {
 		"a score of its own":    {waf.Event{Action: "deny", Rule: 949110, Detection: 1, Matches: []waf.Match{{Rule: 123456, Phase: 2, Level: 1, Severity: "notice"}}, Scores: waf.Scores{Inbound: score}}, waf.Outcome{Action: "pass"}, 1, 2},
 		"an answer":             {waf.Event{Action: "deny", Rule: 959100, Detection: 1, Scores: waf.Scores{Outbound: waf.Score{Levels: [4]int{4}}}}, waf.Outcome{Action: "deny"}, 0, 0},
 		"it would have, and so": {waf.Event{Action: "pass", Would: "deny", Rule: 949110, Detection: 1, Scores: waf.Scores{Inbound: score}}, waf.Outcome{Action: "deny"}, 0, 0},
+		"refused, and it would": {waf.Event{Action: "refused", Would: "deny", Rule: 949110, Detection: 1, Scores: waf.Scores{Inbound: score}}, waf.Outcome{Action: "refused", Would: "deny"}, 0, 0},
+		"refused, and gone":     {waf.Event{Action: "refused", Would: "deny", Rule: 949110, Detection: 1, Matches: []waf.Match{{Rule: 123456, Phase: 2, Level: 1, Severity: "critical"}}, Scores: waf.Scores{Inbound: score}}, waf.Outcome{Action: "refused"}, 1, 0},
+		"refused, by its rule":  {waf.Event{Action: "refused", Would: "drop", Rule: 200002, Detection: 1, Matches: []waf.Match{{Rule: 200002, Phase: 2, Severity: "critical"}}}, waf.Outcome{Action: "refused", Would: "drop"}, 0, 0},
+		"refused, a limit":      {waf.Event{Action: "refused", Would: "deny", Detection: 1}, waf.Outcome{Action: "refused", Would: "deny"}, 0, 1},
 	} {
 		got := p.Replayer().Replay(&tt.event)
 		if got.After != tt.want || len(got.Gone) != tt.gone || len(got.Unsure) != tt.notes {

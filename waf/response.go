@@ -14,7 +14,7 @@ func (i *Inspection) ResponseHead(h *ResponseHead) (v Verdict) {
 	if i.stage < requestBody {
 		i.Leave("request_body: not handed over")
 	}
-	i.stage, i.status = responseHead, h.Status
+	i.stage, i.status, i.responseProto = responseHead, h.Status, h.Proto
 	start := time.Now()
 	defer i.guard(&v, start, 2)
 

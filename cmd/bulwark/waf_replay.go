@@ -159,8 +159,10 @@ func (p *replayer) line(line []byte) *replayed {
 // event judges an event by the settings of its route.
 func (p *replayer) event(e *waf.Event) *replayed {
 	r := &replayed{RequestID: e.RequestID, Kind: "event", Method: e.Method, Target: e.Target, Route: e.Route, Before: waf.Outcome{Action: e.Action, Would: e.Would}}
-	judge, err := p.judge(e.Route)
+	judge, err := p.judge(e)
 	switch {
+	case e.Action == waf.Refused && judge == nil:
+		r.Skipped = "it was refused before it had a route"
 	case err != nil:
 		r.Skipped = fmt.Sprintf("the route %q: %v", e.Route, err)
 	case judge == nil:
@@ -173,18 +175,23 @@ func (p *replayer) event(e *waf.Event) *replayed {
 	return r
 }
 
-// judge returns what judges the events of a route, nil if nothing inspects there.
-func (p *replayer) judge(name string) (*waf.Replayer, error) {
+// judge returns what judges an event: what inspects on its route, or everywhere if
+// it was refused before it had one; nil if nothing does.
+func (p *replayer) judge(e *waf.Event) (*waf.Replayer, error) {
+	name, plan := e.Route, p.Global()
+	if name != "" || e.Action != waf.Refused {
+		route, err := p.Route(name)
+		if err != nil {
+			return nil, err
+		}
+		plan = route.Plan
+	}
 	if j, ok := p.byRoute[name]; ok {
 		return j, nil
 	}
-	route, err := p.Route(name)
-	if err != nil {
-		return nil, err
-	}
 	var judge *waf.Replayer
-	for i := range route.Plan.Request {
-		if w, ok := route.Plan.Request[i].Hook.(*wafplugin.Plugin); ok && w.Profile() != nil {
+	for i := range plan.Request {
+		if w, ok := plan.Request[i].Hook.(*wafplugin.Plugin); ok && w.Profile() != nil {
 			judge = w.Profile().Replayer()
 		}
 	}
@@ -221,6 +228,9 @@ func (p *replayer) record(a *waf.AuditRecord) *replayed {
 	r.Route, r.After = got.Route, waf.Outcome{Action: waf.Pass.String()}
 	if got.Refused {
 		r.After.Action = waf.Deny.String()
+	} else if deniedResponse(a) {
+		r.Skipped = "the response was denied, which is not inspected anew"
+		return r
 	}
 	r.compare(a, got.Event)
 	return r
@@ -275,16 +285,34 @@ func (p *replayer) rebuild(t *waf.AuditTransaction, r *replayed) (*edge.Rehearse
 	return q, nil
 }
 
-// compare notes which rules match now and have not, and the other way round. What
-// the response was denied for is not looked at.
+// deniedResponse reports whether an exchange was denied for its response. Where the
+// request is denied, no response is inspected.
+func deniedResponse(a *waf.AuditRecord) bool {
+	return a.Transaction.Interrupted && (a.Transaction.Response != nil || slices.ContainsFunc(a.Messages, func(m waf.AuditMessage) bool {
+		// The error line (part H) begins with the client's address and the verdict.
+		verdict, _, _ := strings.Cut(m.Error, "). ")
+		return ofResponse(m.Data.ID) || strings.Contains(verdict, "] ModSecurity: Access denied with ") &&
+			(strings.HasSuffix(verdict, " (phase 3") || strings.HasSuffix(verdict, " (phase 4"))
+	}))
+}
+
+// ofResponse reports whether a rule of the Core Rule Set looks at responses.
+func ofResponse(id int) bool { return 950000 <= id && id <= 959999 }
+
+// compare notes which rules match now and have not, and the other way round. Those
+// that look at the response are not looked at, nor the sums at the end (980000 on)
+// if there are such.
 func (r *replayed) compare(a *waf.AuditRecord, e *waf.Event) {
 	if len(a.Messages) == 0 && e != nil && len(e.Matches) > 0 {
 		r.Unsure = append(r.Unsure, "the record does not tell which rules matched (part K)")
 		return
 	}
 	var before, after []int
+	response := slices.ContainsFunc(a.Messages, func(m waf.AuditMessage) bool { return ofResponse(m.Data.ID) })
 	for _, m := range a.Messages {
-		before = append(before, m.Data.ID)
+		if id := m.Data.ID; !ofResponse(id) && (!response || id < 980000 || id > 980999) {
+			before = append(before, id)
+		}
 	}
 	if e != nil {
 		r.After.Would = e.Would

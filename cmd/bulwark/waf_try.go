@@ -36,9 +36,11 @@ The file, - for the standard input, holds a request in HTTP/1.1: a head whose
 lines end in CR LF or LF, an empty line, and content up to the end of the file.
 Content-Length is set to what follows; chunked content is decoded. The request
 goes through the router, or to the route that --route names, and the plugin waf
-of that route inspects it by the configuration's rules. Nothing is opened, sent
-or logged, and no other plugin acts: one that would refuse or change the request
-before the firewall sees it is not taken into account. Responses are not tried.
+of that route inspects it by the configuration's rules. Nothing is sent or
+logged, and no socket is opened; the rules have a directory for temporary files,
+which is removed. No other plugin acts: one that would refuse or change the
+request before the firewall sees it is not taken into account. Responses are not
+tried.
 
 The exit code is 0 if the request passes, 1 if it would be refused, and 2 if it
 could not be tried: no route takes it, it is no request, the configuration has

@@ -180,6 +180,8 @@ services:
 		"chunked":      {request("shop.test", "Transfer-Encoding: chunked\n\n") + "39\r\n" + bad + "\r\n0\r\n\r\n", nil, 1, `"ARGS:id"`},
 		"wrong length": {request("shop.test", "Content-Length: 7\n\n"+bad), nil, 1, "note: Content-Length is 57 and not 7"},
 		"editor's end": {request("shop.test", "Content-Length: 3\n\na=1\n"), nil, 0, "verdict: passes"},
+		"beyond":       {request("shop.test", "Transfer-Encoding: chunked\n\n") + "3\r\na=1\r\n0\r\n\r\nmore", nil, 0, "note: 4 bytes behind the last chunk are left out"},
+		"blank line":   {"GET / HTTP/1.1\nHost: shop.test\nUser-Agent: test\nAccept: */*\n\n\n", nil, 0, "inbound score 0 of 5"},
 		"ordinary":     {request("shop.test", "\na=1"), nil, 0, "inbound score 0 of 5"},
 		"detects":      {request("watched.test", "\n"+bad), nil, 0, "mode block: deny"},
 		"no firewall":  {request("bare.test", "\n"+bad), nil, 0, "no firewall stands on this route"},
@@ -203,6 +205,62 @@ services:
 	}
 	if _, err := os.Stat(filepath.Join(dir, "waf.log")); err == nil {
 		t.Error("a trial has opened the log")
+	}
+}
+
+// TestWAFReplayRefused replays an event of a request that had no route, by a
+// configuration whose only route has no name, and by some with a global firewall.
+func TestWAFReplayRefused(t *testing.T) {
+	dir := t.TempDir()
+	cfg, log := filepath.Join(dir, "bulwark.yaml"), filepath.Join(dir, "waf.log")
+	write(t, log, `{"request_id":"1","method":"GET","target":"/","mode":"block","action":"refused","would":"deny","rule":949110,"detection_paranoia_level":1,`+
+		`"matches":[{"rule":942100,"phase":2,"paranoia_level":1,"severity":"critical","targets":[{"variable":"ARGS:id","value":"1"}]}],"scores":{"inbound":{"levels":[5,0,0,0]}}}`)
+	const route = "_format_version: \"3.0\"\nservices:\n- {name: shop, url: 'http://127.0.0.1:9', routes: [{paths: [/], plugins: [{name: waf, config: {inbound_threshold: 1000}}]}]}\n"
+	for name, tt := range map[string]struct {
+		global string
+		code   int
+		want   string
+	}{
+		"no global firewall": {"", 2, "skipped: it was refused before it had a route"},
+		"the same":           {"plugins: [{name: waf, config: {mode: block}}]", 0, "1 exchanges: 0 with another outcome, 0 more"},
+		"another threshold":  {"plugins: [{name: waf, config: {inbound_threshold: 1000, mode: block}}]", 0, "before: refused (mode block: deny), now: refused\n"},
+	} {
+		write(t, cfg, route+tt.global)
+		stdout, stderr, code := finish(t, "waf", "replay", log, "--config", cfg)
+		if code != tt.code || !strings.Contains(stdout, tt.want) {
+			t.Errorf("%s: exit %d, printed without %q:\n%s%s", name, code, tt.want, stdout, stderr)
+		}
+	}
+}
+
+// TestWAFReplayResponses replays records of exchanges whose response mattered.
+func TestWAFReplayResponses(t *testing.T) {
+	dir := t.TempDir()
+	cfg, log := filepath.Join(dir, "bulwark.yaml"), filepath.Join(dir, "waf.log")
+	write(t, cfg, guardedBy("", "http://127.0.0.1:9", "mode: block"))
+	record := func(target, rest string) string {
+		return `{"transaction":{"id":"1","client_ip":"192.0.2.1","request":{"method":"GET","uri":"` + target +
+			`","headers":{"host":["a.test"],"user-agent":["t"],"accept":["*/*"]}},` + rest + `}`
+	}
+	const denied = "skipped: the response was denied"
+	for name, tt := range map[string]struct {
+		record string
+		code   int
+		want   string
+	}{
+		"denied, with the response": {record("/", `"is_interrupted":true,"response":{"status":200}}`), 2, denied},
+		"denied, by the rules' set": {record("/", `"is_interrupted":true},"messages":[{"data":{"id":951100}},{"data":{"id":959100}},{"data":{"id":980170}}]`), 2, denied},
+		"denied, by a rule":         {record("/", `"is_interrupted":true},"messages":[{"data":{"id":1},"error_message":"[client 192.0.2.1] ModSecurity: Access denied with code 403 (phase 3). Match"}]`), 2, denied},
+		"a request that is denied":  {record("/", `"is_interrupted":true},"messages":[{"data":{"id":942100},"error_message":"[client 192.0.2.1] ModSecurity: Access denied with code 403 (phase 2). Match of \"Access denied with (phase 3). "}]`), 1, "before: deny, now: pass"},
+		"denied by now":             {record("/?id="+sqlAttack, `"is_interrupted":true,"response":{"status":200}}`), 0, "1 exchanges: 0 with another outcome"},
+		"told, but not denied":      {record("/", `"is_interrupted":false},"messages":[{"data":{"id":951100}},{"data":{"id":980170}}]`), 0, "1 exchanges: 0 with another outcome, 0 more with other matches"},
+		"the sum of a request":      {record("/", `"is_interrupted":false},"messages":[{"data":{"id":980170}}]`), 0, "rule 980170 matches no more"},
+	} {
+		write(t, log, tt.record)
+		stdout, stderr, code := finish(t, "waf", "replay", log, "--config", cfg)
+		if code != tt.code || !strings.Contains(stdout, tt.want) {
+			t.Errorf("%s: exit %d, printed without %q:\n%s%s", name, code, tt.want, stdout, stderr)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ type Config struct {
 	ResponseBody ResponseBody `json:"response_body" doc:"Inspection of the content of responses."`
 	Caps         Caps         `json:"caps" doc:"Bounds of what a request may hold, looked at before the rules see it."`
 
-	RequestTrailers  string            `json:"request_trailers" default:"remove" enum:"remove,pass" doc:"What is done about fields behind the content of requests, which no rule sees: remove keeps them from the upstream, pass does not. Either way they are told of as uninspected."`
+	RequestTrailers  string            `json:"request_trailers" default:"remove" enum:"remove,pass" doc:"What is done about fields behind the content of requests, which no rule sees: remove keeps them from the upstream, in mode detect too, pass does not. Either way they are told of as uninspected."`
 	ContentTypes     map[string]string `json:"content_types" enum:"urlencoded,multipart,json,xml,raw,none" doc:"How content of requests is parsed, by media type, such as image/png, image/* or application/*+json: raw shows it to rules as it is, none not at all. Other types are parsed as the rules say."`
 	RequestDecoding  string            `json:"request_decoding" default:"decode" enum:"decode,refuse" doc:"What is done about requests with a Content-Encoding: decode inspects what is within (the upstream gets it as it was sent), refuse answers 415."`
 	ResponseDecoding string            `json:"response_decoding" default:"identity" enum:"identity,decode" doc:"How the content of responses is had unencoded where it is inspected: identity asks the upstream for it so, decode decodes it."`

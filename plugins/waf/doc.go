@@ -49,7 +49,7 @@
 // the metric bulwark_waf_uninspected_parts_total.
 //
 // Fields behind the content of a request are seen by no rule. They are kept from the
-// upstream, unless request_trailers is pass.
+// upstream, in mode detect too, unless request_trailers is pass.
 //
 // # What is seen
 //

@@ -16,7 +16,7 @@ type Memory struct {
 
 // NewMemory returns a memory for states of about so many bytes. Those that
 // strings under way still use, and those of patterns that no string comes to,
-// are not counted any more when all are made anew.
+// patternMemory for each of both, are not counted any more when all are made anew.
 func NewMemory(limit int64) *Memory { return &Memory{limit: limit} }
 
 // take accounts for bytes of a generation, and reports whether it is over.
