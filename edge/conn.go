@@ -7,10 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/bulwark-edge/bulwark/config"
+	"github.com/bulwark-edge/bulwark/config/schema"
 	"github.com/bulwark-edge/bulwark/l4"
 	"github.com/bulwark-edge/bulwark/l4/stream"
 	"github.com/bulwark-edge/bulwark/l7"
@@ -86,9 +88,13 @@ func (e *Edge) serveConn(ctx context.Context, c *l4.Conn, st *routedStream) {
 const protocolHTTP2 = "h2"
 
 // flooded bans the client of a connection that was ended for its many odd frames,
-// if clients are banned.
+// if clients are banned. One of node.trusted_ips is not: it speaks for others.
 func (e *Edge) flooded(client netip.Addr) {
-	if d := e.Current().Config.Node.Limits.BanTime.Std(); d > 0 {
+	node := &e.Current().Config.Node
+	if slices.ContainsFunc(node.TrustedIPs, func(p schema.Prefix) bool { return p.Contains(client.Unmap()) }) {
+		return
+	}
+	if d := node.Limits.BanTime.Std(); d > 0 {
 		e.env.Bans.Add(client, d, "http2_flood")
 	}
 }

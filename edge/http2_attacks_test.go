@@ -207,6 +207,25 @@ func (a *attack) run(t *testing.T) {
 	}
 }
 
+// TestFloodBans shows that the client of a connection that is ended for a flood is
+// banned, unless it is one of those that speak for others.
+func TestFloodBans(t *testing.T) {
+	for trusted, want := range map[string]string{"192.0.2.0/24": "1", "127.0.0.0/8": "0"} {
+		t.Run(trusted, func(t *testing.T) {
+			node := strings.Replace(http2Node, "node:", "node:\n  limits: {ban_time: 60s}\n  trusted_ips: ["+trusted+"]", 1)
+			e := testkit.StartEdge(t, node+shop(startAttacked(t)))
+			c := speak(t, e.At("http"), nil)
+			for c.fr.WriteRawFrame(0x42, 0, 0, nil) == nil {
+			}
+			eventually(t, "the end of the connection", func() bool { return e.Metrics().Terminations.Load(int(l7.ReasonHTTP2Flood)) == 1 })
+			e.Stop() // what was to be banned is
+			if n := metric(e, "bulwark_bans_active"); n != want {
+				t.Errorf("%s clients are banned, want %s", n, want)
+			}
+		})
+	}
+}
+
 // heap returns the bytes that are in use.
 func heap() int64 {
 	runtime.GC()
