@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/bulwark-edge/bulwark/internal/testkit"
 	"github.com/bulwark-edge/bulwark/internal/testkit/pki"
+	"github.com/bulwark-edge/bulwark/l7/h2"
 )
 
 // interopCases are the gRPC project's interoperability cases that need no cloud.
@@ -85,13 +87,20 @@ func TestIntegrationGRPC(t *testing.T) {
 			}
 			e := testkit.StartEdge(t, yaml+fmt.Sprintf("services: [{name: s, %s, port: %s, routes: [{name: r, protocols: %s, paths: [/]}]}]\n", service, port, protocols))
 			for _, c := range interopCases {
-				args := []string{"--server_host", "127.0.0.1", "--server_port", fmt.Sprint(e.Port(listener)), "--test_case", c, "--soak_iterations", "20", "--soak_overall_timeout_seconds", "60", "--soak_per_iteration_max_acceptable_latency_ms", "30000"}
+				iterations := 20
+				if c == "rpc_soak" { // on one connection, with a PING for each round of content
+					iterations = 1500
+				}
+				args := []string{"--server_host", "127.0.0.1", "--server_port", fmt.Sprint(e.Port(listener)), "--test_case", c, "--soak_iterations", fmt.Sprint(iterations), "--soak_overall_timeout_seconds", "300", "--soak_per_iteration_max_acceptable_latency_ms", "30000"}
 				if tt.secure {
 					args = append(args, "--use_tls", "--use_test_ca", "--ca_file", ca, "--server_host_override", "grpc.test")
 				}
 				if out, err := exec.CommandContext(t.Context(), client, args...).CombinedOutput(); err != nil {
 					t.Errorf("%s: %v\n%s", c, err, out)
 				}
+			}
+			if n := e.Metrics().HTTP2Glitches.Load(slices.Index(h2.GlitchNames(), "ping")); n != 0 {
+				t.Errorf("%d PING are glitches", n)
 			}
 		})
 	}

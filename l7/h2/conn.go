@@ -355,14 +355,36 @@ func (c *conn) survive() {
 // lastWords sends what is gathered, once nobody else is sending. c.mu is held,
 // but not while it waits.
 func (c *conn) lastWords() {
-	for c.writing { // for closeTime at the most
-		c.written.Wait()
-	}
+	c.awaitWriter()
 	c.socket.SetWriteTimeout(0) // nobody else writes any more
 	_ = c.socket.SetWriteDeadline(time.Now().Add(closeTime))
 	if c.n > 0 {
 		_ = c.send()
 	}
+}
+
+// awaitWriter waits until nobody else is sending, for closeTime or little more:
+// one that was about to send arms its own deadline, which is later. c.mu is held,
+// but not while it waits.
+func (c *conn) awaitWriter() {
+	if !c.writing {
+		return
+	}
+	over := false
+	var late *time.Timer
+	late = time.AfterFunc(closeTime, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !over {
+			_ = c.socket.TCPConn.SetWriteDeadline(time.Now())
+			late.Reset(closeTime / 10)
+		}
+	})
+	for c.writing {
+		c.written.Wait()
+	}
+	over = true
+	late.Stop()
 }
 
 // linger reads the client's direction for a while.

@@ -253,7 +253,8 @@ func TestTimeouts(t *testing.T) {
 		e.want("SETTINGS", "WINDOW_UPDATE 0 458753", "GOAWAY 0 NO_ERROR", "closed")
 	})
 	t.Run("within a head", func(t *testing.T) {
-		e := start(t, echo, func(s *Settings) { s.HeaderTimeout = time.Second })
+		t.Parallel()
+		e := start(t, echo, func(s *Settings) { s.HeaderTimeout = 4 * time.Second })
 		e.check(e.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: e.fields(get("/")...)}))
 		e.want("GOAWAY 1 NO_ERROR", "closed")
 		if n := e.metrics.Terminations.Load(int(l7.ReasonHeaderTimeout)); n != 1 {
@@ -261,7 +262,8 @@ func TestTimeouts(t *testing.T) {
 		}
 	})
 	t.Run("idle", func(t *testing.T) {
-		e := start(t, echo, func(s *Settings) { s.IdleTimeout = time.Second })
+		t.Parallel()
+		e := start(t, echo, func(s *Settings) { s.IdleTimeout = 4 * time.Second })
 		e.headers(1, true, get("/")...)
 		e.want(ok(1, "GET /")...)
 		e.want("GOAWAY 1 NO_ERROR", "closed")

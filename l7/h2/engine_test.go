@@ -36,6 +36,7 @@ type site struct {
 	users    atomic.Int64
 	served   atomic.Int64
 	rejected atomic.Pointer[l7.Error]
+	look     func(x *l7.Exchange, err *l7.Error) // at what is rejected; may be nil
 }
 
 var _ Site = (*site)(nil)
@@ -47,6 +48,9 @@ func (s *site) Serve(x *l7.Exchange) {
 
 func (s *site) Reject(x *l7.Exchange, err *l7.Error) {
 	s.rejected.Store(err)
+	if s.look != nil {
+		s.look(x, err)
+	}
 	if err.Status == l7.StatusClientGone {
 		x.Wire.Abort(err.Reason)
 		return

@@ -85,12 +85,54 @@ func TestFloods(t *testing.T) {
 			}
 			return e.fr.WriteData(1, false, nil)
 		}},
+		{"HEADERS on a stream that was reset", glitchStream, func(e *engine, i int) error {
+			if i == 0 {
+				if err := e.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: e.fields(get("/", "te", "x")...), EndHeaders: true}); err != nil {
+					return err
+				}
+			}
+			return e.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: e.fields(get("/")...), EndHeaders: true})
+		}},
 		{"unknown frames", glitchUnknown, func(e *engine, _ int) error { return e.fr.WriteRawFrame(0x42, 0, 0, nil) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			e := start(t, echo, func(s *Settings) { s.Glitches = 100 })
 			flood(t, e, tt.kind, func(i int) error { return tt.send(e, i) })
+		})
+	}
+}
+
+// TestFloodsOfDroppedHeads shows the same of heads that are decoded only for the
+// table's sake, while a stream is served.
+func TestFloodsOfDroppedHeads(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		begin func(e *engine)
+		id    func(i int) uint32
+	}{
+		{"after GOAWAY", func(e *engine) {
+			e.want("GOAWAY 2147483647 NO_ERROR", "GOAWAY 1 NO_ERROR")
+		}, func(i int) uint32 { return uint32(2*i + 3) }},
+		{"on a stream that we have reset", func(e *engine) {
+			e.want("GOAWAY 2147483647 NO_ERROR", "GOAWAY 1 NO_ERROR")
+			e.check(e.fr.WriteWindowUpdate(1, 0))
+			e.want("RST_STREAM 1 PROTOCOL_ERROR")
+		}, func(int) uint32 { return 1 }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			stuck := make(chan struct{})
+			e := start(t, func(*l7.Exchange) { <-stuck }, func(s *Settings) { s.Glitches, s.Requests = 100, 1 })
+			e.headers(1, false, request("POST", "/")...)
+			tt.begin(e)
+			var once sync.Once
+			flood(t, e, glitchStream, func(i int) error {
+				err := e.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: tt.id(i), BlockFragment: e.fields(get("/")...), EndHeaders: true})
+				if err != nil || i == 199999 {
+					once.Do(func() { close(stuck) })
+				}
+				return err
+			})
 		})
 	}
 }

@@ -15,7 +15,7 @@ const (
 	glitchReset    glitch = iota // RST_STREAM of a stream that is served, or waits to be (CVE-2023-44487)
 	glitchStream                 // what made us reset a stream (CVE-2025-8671)
 	glitchRefused                // a stream above the bound
-	glitchPing                   // PING
+	glitchPing                   // PING beyond a few for each stream and frame of content, and any answer to one
 	glitchSettings               // SETTINGS, but for the first one
 	glitchPriority               // PRIORITY and PRIORITY_UPDATE beyond a few for each stream
 	glitchWindow                 // WINDOW_UPDATE beyond a few for each frame that was sent
@@ -50,8 +50,9 @@ const (
 	// forgiven is the part of the budget that is forgiven in a second: a tenth.
 	forgiven = 10
 	// frameCreditBase, frameCreditStream and frameCreditData are how many
-	// PRIORITY, PRIORITY_UPDATE and WINDOW_UPDATE frames a connection, a stream
-	// and a frame of content may bring without a glitch.
+	// PING, PRIORITY, PRIORITY_UPDATE and WINDOW_UPDATE frames, and heads that are
+	// dropped, a connection, a stream and a frame of content may bring without a
+	// glitch.
 	frameCreditBase   = 64
 	frameCreditStream = 4
 	frameCreditData   = 2

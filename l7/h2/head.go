@@ -83,6 +83,7 @@ func (c *conn) classify() bool {
 	case h.id%2 == 0:
 		c.faultLocked(http2.ErrCodeProtocol, "a stream of a client with an even number")
 	case st != nil && st.resetByUs: // it was on its way
+		c.spend(glitchStream)
 	case st != nil && st.reset: // by the client, which sends on (RFC 9113 section 5.1)
 		c.glitch(glitchStream)
 		c.tellReset(h.id, http2.ErrCodeStreamClosed)
@@ -99,6 +100,7 @@ func (c *conn) classify() bool {
 		switch {
 		case c.away == awayFrom:
 			c.closed.add(h.id, closedByUs)
+			c.spend(glitchStream)
 		case c.open >= c.settings.Streams || len(c.queue) >= c.settings.Streams:
 			h.kind = headRefused
 		default:
@@ -112,6 +114,7 @@ func (c *conn) classify() bool {
 func (c *conn) headOfClosed() {
 	switch c.closed.find(c.head.id) {
 	case closedByUs:
+		c.spend(glitchStream)
 	case closedByReset:
 		c.glitch(glitchStream)
 		c.tellReset(c.head.id, http2.ErrCodeStreamClosed)

@@ -164,30 +164,36 @@ func TestFramesBehindEnd(t *testing.T) {
 // urgent ones before it, is not taken for one whose client takes nothing, and
 // that those are.
 func TestWaitBehindOthers(t *testing.T) {
-	e := start(t, serveBytes, func(s *Settings) { s.WriteTimeout = 400 * time.Millisecond }, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
-	e.headers(1, true, get("/900000", "priority", "u=0")...)
-	e.headers(3, true, get("/900000", "priority", "u=7")...)
-	e.headers(5, true, get("/900000", "priority", "u=7")...)
-	done, end := make(map[uint32]int), time.Now().Add(3*time.Second)
-	// The connection's window moves by some frames, and only stream 1 by it.
-	for time.Now().Before(end) {
-		e.check(e.fr.WriteWindowUpdate(0, 4*leastPiece))
-		time.Sleep(20 * time.Millisecond)
+	t.Parallel()
+	const all, steps = 900000, 150 // of 30 ms at least, which is longer than the timeout
+	e := start(t, serveBytes, func(s *Settings) { s.WriteTimeout = 3 * time.Second }, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+	for i, urgency := range []string{"u=0", "u=7", "u=7"} {
+		e.headers(uint32(2*i+1), true, get(fmt.Sprintf("/%d", all), "priority", urgency)...)
 	}
-	e.check(e.fr.WriteWindowUpdate(0, 1<<30))
-	for ended := 0; ended < 3; {
-		f, err := e.fr.ReadFrame()
-		e.check(err)
-		switch f := f.(type) {
-		case *http2.DataFrame:
-			if done[f.StreamID] += len(f.Data()); f.StreamEnded() {
-				ended++
+	done, sum := make(map[uint32]int), 0
+	readTo := func(most int) {
+		for sum < most {
+			f, err := e.fr.ReadFrame()
+			e.check(err)
+			switch f := f.(type) {
+			case *http2.DataFrame:
+				done[f.StreamID] += len(f.Data())
+				sum += len(f.Data())
+			case *http2.RSTStreamFrame:
+				t.Fatalf("stream %d is reset by %s", f.StreamID, f.ErrCode)
 			}
-		case *http2.RSTStreamFrame:
-			t.Fatalf("stream %d is reset by %s", f.StreamID, f.ErrCode)
 		}
 	}
-	if done[1] != 900000 || done[3] != 900000 || done[5] != 900000 {
+	// The connection's window moves by some frames, and only stream 1 by it.
+	readTo(firstWindow)
+	for step := range steps {
+		e.check(e.fr.WriteWindowUpdate(0, 4*leastPiece))
+		readTo(firstWindow + (step+1)*4*leastPiece)
+		time.Sleep(30 * time.Millisecond)
+	}
+	e.check(e.fr.WriteWindowUpdate(0, 1<<30))
+	readTo(3 * all)
+	if done[1] != all || done[3] != all || done[5] != all {
 		t.Errorf("streams got %v", done)
 	}
 	e.headers(7, true, get("/2000000")...)

@@ -36,7 +36,8 @@ type message struct {
 	header  *l7.Header   // that takes the fields; nil: they are not wanted
 	trailer bool
 
-	malformed bool // RFC 9113 section 8.1.1
+	malformed bool   // RFC 9113 section 8.1.1
+	odd       []byte // the fields from the first malformed one on, as lines of HTTP/1
 	tooLarge  bool
 	size      int
 	head      int // bytes, as a head of HTTP/1
@@ -68,8 +69,11 @@ func (m *message) begin(kind headKind, c *conn) {
 	}
 }
 
-// wanted reports whether further fields can change anything.
-func (m *message) wanted() bool { return m.header != nil && !m.malformed && !m.tooLarge }
+// wanted reports whether further fields can change anything. Those of a malformed
+// request are wanted for what is told of it.
+func (m *message) wanted() bool {
+	return m.header != nil && !m.tooLarge && (!m.malformed || m.x != nil)
+}
 
 // add takes the next field.
 func (m *message) add(name, value string) {
@@ -82,10 +86,15 @@ func (m *message) add(name, value string) {
 	switch {
 	case m.size > most:
 		m.tooLarge = true
+		return
+	case m.malformed:
 	case name != "" && name[0] == ':':
 		m.malformed = m.trailer || m.regular || !m.addPseudo(name, value)
 	default:
 		m.addRegular(name, value)
+	}
+	if m.malformed && m.x != nil {
+		m.keep(name, value)
 	}
 }
 
@@ -139,6 +148,9 @@ func (m *message) addRegular(name, value string) {
 		return // it stands there already
 	default:
 		m.malformed = !m.note(f.ID, value)
+	}
+	if m.malformed {
+		return
 	}
 	if m.header.Len() >= m.limits.Fields {
 		m.tooLarge = true
@@ -203,6 +215,7 @@ func (m *message) request(end bool) *l7.Error {
 	r.HeadSize = m.head
 	switch {
 	case m.malformed:
+		m.x.KeepRefused(m.text())
 		return errBadHead
 	case m.tooLarge:
 		return errHeadLarge

@@ -253,14 +253,18 @@ func (st *stream) Finish(trailer *l7.Header) error {
 	case st.finished: // the last frame of content said so
 	case !bare:
 		block := buf.Get(buf.Small)
+		defer block.Put()
 		b := block.B[:frameHead]
 		for _, f := range trailer.Fields() {
 			if forwarded(f.ID) {
 				b = appendField(b, f.ID, f.Name, f.Value)
 			}
 		}
-		c.gatherHead(frameHeaders(b, 0, st.id, http2.FlagHeadersEndStream))
-		block.Put()
+		b = frameHeaders(b, 0, st.id, http2.FlagHeadersEndStream)
+		if err := c.makeRoom(st, len(b)); err != nil {
+			return err
+		}
+		c.gatherHead(b)
 	case !held:
 		c.setGathered(appendFrame(c.gathered(), http2.FrameData, http2.FlagDataEndStream, st.id, 0))
 	}
