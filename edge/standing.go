@@ -78,7 +78,8 @@ type stand struct {
 	asking context.CancelFunc // ends the question under way; nil: there is none
 	ending bool               // by a goroutine of its own
 
-	waits bool // end may wait for the client
+	waits  bool // end may wait for the client
+	stream bool // it is all that its connection is for
 
 	mu   sync.Mutex // held while end runs
 	over bool
@@ -122,7 +123,7 @@ func standOf(x *l7.Exchange, end func(why error)) *stand {
 func (s *standing) watchStream(c *l4.Conn) (unwatch func()) {
 	defer s.poke()
 	return s.add(&stand{
-		info: &c.Info, site: func(t *site) *policy.Set { return t.stream.tls }, host: c.TLS.ServerName, verified: true,
+		info: &c.Info, site: func(t *site) *policy.Set { return t.stream.tls }, host: c.TLS.ServerName, verified: true, stream: true,
 		end: func(error) { c.CutFor(l4.ReasonCertificate) },
 	})
 }

@@ -62,8 +62,10 @@ func (s *standing) cut(t *stand, why error) {
 	verify := l4.VerifyFailed + peer.Code(why, l7.NotAllowed)
 	if u, ok := errors.AsType[*l7.Uncertified](why); ok {
 		u.Verify = verify
-	} else if t.info.TLS != nil {
+	} else if t.stream {
 		t.info.TLS.SetClientVerify(verify)
+	} else { // others may share the connection
+		why = &l7.Uncertified{Verify: verify, Err: why}
 	}
 	log := s.edge.env.Log
 	if log.Enabled(context.Background(), slog.LevelInfo) && s.line() {

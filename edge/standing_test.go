@@ -397,7 +397,7 @@ func TestIntegrationStandingExpiry(t *testing.T) {
 	t.Parallel()
 	r := newStandingRig(t)
 	r.use(r.config())
-	short := r.ca.Client("joe", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(30 * time.Second) }) // before the idle ones end
+	short := r.ca.Client("joe", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(time.Minute) })
 	long := r.ca.Client("joe")
 	var goes, stays []*held
 	for _, kind := range standingKinds { // first, since their time runs
@@ -405,6 +405,11 @@ func TestIntegrationStandingExpiry(t *testing.T) {
 	}
 	for _, kind := range standingKinds {
 		stays = append(stays, r.open(kind, long))
+	}
+	time.Sleep(time.Until(short.Cert.NotAfter.Add(-20 * time.Second)))
+	for i, kind := range standingKinds { // so that none ends for being idle
+		goes[i].goesOn(kind)
+		stays[i].goesOn(kind)
 	}
 	for i, kind := range standingKinds {
 		goes[i].ends(kind)

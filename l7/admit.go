@@ -36,7 +36,7 @@ func (p *Pipeline) admit(x *Exchange, host string) error {
 		x.Req.Close = true
 	}
 	if err != nil {
-		t.SetClientVerify(l4.VerifyFailed + peer.Code(err, NotAllowed))
+		x.SetClientVerify(l4.VerifyFailed + peer.Code(err, NotAllowed))
 	}
 	if admission == policy.AdmittedLast {
 		return nil

@@ -50,6 +50,7 @@ type Exchange struct {
 	clientIP  string     // client's text
 	slots     []slot
 	logValues []Field
+	verify    string        // see SetClientVerify; "": as the connection's
 	certified []Certified   // written under lasting's lock
 	lasting   lasting       // its place among those that are looked after if they last
 	line      []byte        // what LogLine returns, once it is made
@@ -235,6 +236,23 @@ func (x *Exchange) HeaderToSend() *Header {
 func (x *Exchange) AddLogValue(name, value string) {
 	x.line = nil // a log that comes later tells it
 	x.logValues = append(x.logValues, Field{Name: name, Value: value})
+}
+
+// SetClientVerify sets what logs tell of the connection's certificate as far as this
+// exchange goes, in place of the connection's l4.TLS.ClientVerify: over HTTP/2 there
+// are others at the same time. The verdict is l4.VerifySuccess or l4.VerifyFailed with
+// a reason.
+func (x *Exchange) SetClientVerify(verdict string) {
+	x.line = nil // a log that comes later tells it
+	x.verify = verdict
+}
+
+// clientVerify returns what logs tell of the certificate of the connection, t.
+func (x *Exchange) clientVerify(t *l4.TLS) string {
+	if x.verify != "" {
+		return x.verify
+	}
+	return t.ClientVerify()
 }
 
 // RunUpstreamHooks runs the plan's Upstream hooks, once before each try.

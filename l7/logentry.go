@@ -134,7 +134,7 @@ func (x *Exchange) appendLogRequest(b []byte) []byte {
 	if t := x.Conn.TLS; t != nil {
 		b = append(append(append(b, `,"tls":{"version":"`...), t.Version...), `","cipher":"`...)
 		b = append(append(b, t.Cipher...), `","client_verify":`...)
-		b = append(appendJSON(b, t.ClientVerify()), '}')
+		b = append(appendJSON(b, x.clientVerify(t)), '}')
 	}
 	return append(b, '}')
 }

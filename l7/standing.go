@@ -19,10 +19,9 @@ type Certified struct {
 	LogName  string              // what logs tell the verdict under; "": as that of the connection's certificate
 }
 
-// Uncertified is why an exchange was ended by what a plugin had said of a
-// certificate that is not the connection's.
+// Uncertified is why an exchange was ended by what became of a certificate.
 type Uncertified struct {
-	LogName string // Certified.LogName
+	LogName string // Certified.LogName; "": the connection's certificate
 	Verify  string // what is told under it
 	Err     error  // never nil
 }
@@ -36,7 +35,11 @@ func (u *Uncertified) Unwrap() error { return u.Err }
 // Uncertify lets logs tell why the exchange was ended by a Standing.
 func (x *Exchange) Uncertify(why error) {
 	u, ok := errors.AsType[*Uncertified](why)
-	if !ok {
+	switch {
+	case !ok:
+		return
+	case u.LogName == "":
+		x.SetClientVerify(u.Verify)
 		return
 	}
 	x.logValues = slices.DeleteFunc(x.logValues, func(f Field) bool { return f.Name == u.LogName })

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,12 +23,16 @@ var ErrStale = errors.New("stale connection")
 var ErrUnsent = errors.New("sending the rest")
 
 // Conn is a TCP socket. At most one goroutine reads and one writes at a time;
-// Close, Interrupt and Departed may be called by any.
+// Close, Cut, Interrupt and Departed may be called by any.
 type Conn struct {
 	*net.TCPConn
 	raw syscall.RawConn
 
 	closed atomic.Bool // Close was called
+	cut    atomic.Bool // Cut was called
+
+	sourceMu sync.Mutex
+	source   *Conn // of the splice to here that is under way; nil: there is none
 
 	// Owned by the reader.
 	readDue int64 // the armed read deadline in Now's time; 0: none armed
@@ -109,6 +114,9 @@ func (c *Conn) armWrite() {
 	}
 	c.writeDue = now + int64(d)
 	_ = c.TCPConn.SetWriteDeadline(time.Now().Add(d))
+	if c.cut.Load() { // before the deadline was set, perhaps
+		_ = c.TCPConn.SetWriteDeadline(past)
+	}
 }
 
 // ReadBlock waits for bytes and returns them in a block of the given size,
@@ -228,7 +236,31 @@ func (c *Conn) Departed() bool {
 
 // Interrupt ends the read under way and fails later ones, until a read
 // deadline is set anew. Nothing already received is lost.
-func (c *Conn) Interrupt() { _ = c.TCPConn.SetReadDeadline(time.Unix(1, 0)) }
+func (c *Conn) Interrupt() { _ = c.TCPConn.SetReadDeadline(past) }
+
+// Cut ends what is under way: the read as Interrupt does, the write, and the splice
+// to here also while its source is silent. No write that has to wait succeeds any
+// more, until a write deadline is set. The connection is still to be closed.
+func (c *Conn) Cut() {
+	c.cut.Store(true)
+	c.Interrupt()
+	_ = c.TCPConn.SetWriteDeadline(past)
+	c.sourceMu.Lock()
+	defer c.sourceMu.Unlock()
+	if c.source != nil {
+		c.source.Interrupt()
+	}
+}
+
+// setSource lets Cut interrupt src, or nobody if it is nil.
+func (c *Conn) setSource(src *Conn) {
+	c.sourceMu.Lock()
+	defer c.sourceMu.Unlock()
+	c.source = src
+}
+
+// past is a deadline that has passed.
+var past = time.Unix(1, 0)
 
 // SetReadDeadline sets the deadline and forgets what ArmRead had armed.
 func (c *Conn) SetReadDeadline(t time.Time) error {

@@ -79,17 +79,29 @@ type splice struct {
 // Splice moves n bytes from src to dst without copying them to user space.
 // before is called ahead of every turn, of at most 256 KiB, to push deadlines
 // out. moved counts what dst has taken. fromSource tells which side an error
-// is of; io.ErrUnexpectedEOF says that src ended early.
+// is of; io.ErrUnexpectedEOF says that src ended early. After dst's Cut it fails
+// with os.ErrDeadlineExceeded, which is dst's error, and src is to be closed: its
+// reads may fail.
 func Splice(dst, src *Conn, n int64, before func()) (moved int64, fromSource bool, err error) {
 	p, err := getPipe()
 	if err != nil {
 		return 0, false, ErrNoPipe
 	}
 	defer p.put()
+	dst.setSource(src)
+	defer func() {
+		dst.setSource(nil)
+		if dst.cut.Load() { // src may have been interrupted even after its last byte
+			fromSource, err = false, os.ErrDeadlineExceeded
+		}
+	}()
 	s := &splice{p: p, left: n}
 	drain, pump := s.drain, s.pump
 	for moved < n {
 		before()
+		if dst.cut.Load() { // whoever cuts from now on interrupts what before has armed
+			return moved, false, os.ErrDeadlineExceeded
+		}
 		if err := src.raw.Read(drain); err != nil {
 			return moved, true, err
 		}
@@ -133,7 +145,7 @@ func (s *splice) drain(fd uintptr) bool {
 // taken bytes meanwhile: a socket that was full tells of room only when there is
 // much of it. A deadline that came before its time is an interruption.
 func (s *splice) goesOn(dst *Conn, err error) bool {
-	if !errors.Is(err, os.ErrDeadlineExceeded) || dst.closed.Load() || dst.writeDue == 0 || Now() < dst.writeDue {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || dst.closed.Load() || dst.cut.Load() || dst.writeDue == 0 || Now() < dst.writeDue {
 		return false
 	}
 	queued := s.queued

@@ -255,3 +255,42 @@ func TestSpliceWithoutPipe(t *testing.T) {
 		t.Errorf("what can still be copied is %q, %v", p, err)
 	}
 }
+
+// TestSpliceCut shows that Cut ends a splice whose source speaks, whose write deadline
+// would be armed anew, and one whose source is silent.
+func TestSpliceCut(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		silent bool
+	}{{"while the source speaks", false}, {"while the source is silent", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRelay(t)
+			r.to.SetWriteTimeout(time.Second)
+			const part, parts = 100 << 10, 10
+			go func() { _, _ = io.Copy(io.Discard, r.drain) }()
+			time.AfterFunc(10*time.Second, func() { _ = r.feeder.Close() }) // what is not cut ends early
+			type outcome struct {
+				moved      int64
+				fromSource bool
+				err        error
+			}
+			done := make(chan outcome, 1)
+			go func() {
+				var o outcome
+				o.moved, o.fromSource, o.err = Splice(r.to, r.from, parts*part, func() { r.from.ArmRead(Now(), time.Minute) })
+				done <- o
+			}()
+			send(t, r.feeder, large[:part])
+			time.Sleep(200 * time.Millisecond) // the write deadline is armed anew by the next write
+			r.to.Cut()
+			if !tt.silent {
+				_, _ = io.WriteString(r.feeder, large[:(parts-1)*part]) // which breaks when it is cut
+			}
+			o := <-done
+			if !errors.Is(o.err, os.ErrDeadlineExceeded) || o.fromSource || o.moved >= parts*part {
+				t.Errorf("moved %d, %t, %v, want less than all and a deadline of the destination's", o.moved, o.fromSource, o.err)
+			}
+		})
+	}
+}

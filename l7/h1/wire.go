@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/buf"
 	"github.com/bulwark-edge/bulwark/internal/sock"
@@ -272,8 +271,7 @@ func (c *conn) Abort(l7.Reason) {
 	if c.aborted.Swap(true) {
 		return
 	}
-	c.socket.Interrupt()
-	_ = c.socket.TCPConn.SetWriteDeadline(time.Unix(1, 0))
+	c.socket.Cut()
 }
 
 // Departed reports whether the client has closed its side, or the answer was

@@ -75,9 +75,7 @@ func (p *Plugin) Request(x *l7.Exchange) l7.Verdict {
 		return c.Unsent(x)
 	}
 	v := c.OfConnection(t)
-	if t.ClientVerify() != v.Verify {
-		t.SetClientVerify(v.Verify)
-	}
+	x.SetClientVerify(v.Verify)
 	if !v.Accepted {
 		return c.Failed(x)
 	}
