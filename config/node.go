@@ -87,7 +87,7 @@ type Log struct {
 	WAFAudit        string   `json:"waf_audit" default:"off" doc:"Where the audit log of the web application firewall goes, in the form of Coraza's (JSON): off, stdout, or a path."`
 	WAFAuditEngine  string   `json:"waf_audit_engine" default:"relevant_only" enum:"relevant_only,on" doc:"Which exchanges the audit log tells of: relevant_only, those that are events; on, all that the firewall inspects."`
 	WAFAuditParts   []string `json:"waf_audit_parts" default:"[B, C, F, H, K]" unique:"true" enum:"B,C,F,H,K" doc:"What the audit log holds beside the request line: B the fields of the request, C its content, F the fields of the response, H who wrote it and error lines, K the rules that matched."`
-	WAFAuditSecrets string   `json:"waf_audit_secrets" default:"mask" enum:"mask,keep" doc:"What the audit log does with passwords, tokens, cookies and their like: mask writes *** in their place, keep writes them."`
+	WAFAuditSecrets string   `json:"waf_audit_secrets" default:"mask" enum:"mask,keep" doc:"What the audit log does with passwords, tokens, cookies and their like: mask writes *** in their place, and leaves content out that is encoded (Content-Encoding), XML, or was not parsed; keep writes all."`
 }
 
 // Values of Log.WAFAuditEngine and Log.WAFAuditSecrets.

@@ -147,6 +147,9 @@ func (p *Pipeline) replace(x *Exchange) {
 func (p *Pipeline) Reject(x *Exchange, err *Error) {
 	p.begin(x)
 	defer p.end(x)
+	if h := x.rejectedHeader(err); h.Len() > 0 && p.Policy != nil {
+		p.Policy.findClientIn(x, h)
+	}
 	x.err = err
 	x.Req.Close = true
 	p.answer(x)

@@ -20,9 +20,12 @@ func (p *HeaderPolicy) SetRealIP(r RealIP) *HeaderPolicy {
 	return p
 }
 
-// findClient notes the client whom a trusted peer speaks for. What is no
+// findClient notes the client whom a trusted peer speaks for in the request.
+func (p *HeaderPolicy) findClient(x *Exchange) { p.findClientIn(x, &x.Req.Header) }
+
+// findClientIn notes the client whom a trusted peer speaks for in h. What is no
 // address ends the search; what was found until then counts.
-func (p *HeaderPolicy) findClient(x *Exchange) {
+func (p *HeaderPolicy) findClientIn(x *Exchange, h *Header) {
 	if p.trusted == nil || p.realIP.Header == "" {
 		return
 	}
@@ -30,7 +33,6 @@ func (p *HeaderPolicy) findClient(x *Exchange) {
 	if !p.trusted.Contains(c.addr) {
 		return
 	}
-	h := &x.Req.Header
 	if p.realIPField == FieldXForwardedFor {
 		// Several such fields are one list (RFC 9110 section 5.3).
 		fields := h.Fields()

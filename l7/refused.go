@@ -10,6 +10,8 @@ type RefusedHead struct {
 	Method, Target string
 	Proto          string // "HTTP/1.1", "HTTP/4.0", as sent; "HTTP/0.9" if the line has none
 	Header         *Header
+
+	whole bool // the empty line at its end was there
 }
 
 // maxRefusedFields bounds the fields that are read of a head that was refused.
@@ -35,6 +37,21 @@ func (x *Exchange) RefusedHead() *RefusedHead {
 	return &RefusedHead{Method: x.Req.Method, Target: x.Req.Target, Proto: x.Req.Proto.String(), Header: &x.Req.Header}
 }
 
+// rejectedHeader is the header of a request that err refuses, if all of it is here:
+// of a part nobody knows what the fields behind it would have said of the client.
+func (x *Exchange) rejectedHeader(err *Error) *Header {
+	if x.refused != "" {
+		if h := readRefused(x.refused); h.whole {
+			return h.Header
+		}
+		return &noFields
+	}
+	if err.Reason == ReasonHeadTooLarge {
+		return &noFields
+	}
+	return &x.Req.Header
+}
+
 // readRefused cuts a head in lines at line feeds, the first of them at its first
 // and last space, all others at their colons. Empty lines in front are skipped,
 // and the next one ends the head. What continues a line counts as another field
@@ -49,6 +66,7 @@ func readRefused(s string) *RefusedHead {
 		line, rest, _ = strings.Cut(rest, "\n")
 		line = strings.TrimSuffix(line, "\r")
 		if line == "" {
+			h.whole = true
 			break
 		}
 		name, value, _ := strings.Cut(line, ":")

@@ -17,8 +17,8 @@ const holdSize = buf.Large
 var (
 	errNoRoom = &Error{Status: http.StatusServiceUnavailable, Message: "The upstream server is currently unavailable", Reason: ReasonOverLimit, Side: SideSelf, Err: errors.New("node.limits.body_buffers is used up")}
 
-	// noTrailer is never written to.
-	noTrailer Header
+	// noFields is never written to.
+	noFields Header
 )
 
 // heldBody is a request's content of which the first part, or all, was read
@@ -64,7 +64,7 @@ func (b *heldBody) Trailer() *Header {
 	case b.rest != nil:
 		return b.rest.Trailer()
 	case b.trailer == nil: // reading ended in an error
-		return &noTrailer
+		return &noFields
 	}
 	return b.trailer
 }
@@ -142,7 +142,7 @@ func (x *Exchange) settleHeld(body RequestBody, err error) error {
 }
 
 func (x *Exchange) holdWhole(all []byte) {
-	x.held.held, x.held.trailer = all, &noTrailer
+	x.held.held, x.held.trailer = all, &noFields
 	x.Req.Body = &x.held
 }
 
@@ -290,6 +290,22 @@ func (x *Exchange) LimitBody(most int64, r *Reply) {
 	case x.held.rest != nil:
 		x.held.rest = &limitedBody{RequestBody: x.held.rest, left: most - int64(len(x.held.held)), err: err}
 	default: // it is all here, and x.Body tells how long it is
+	}
+}
+
+// WrapBody puts what wrap makes of the request's content in its place, as far as
+// it is still to come. Of content that was read already, only the trailer of what
+// wrap makes counts. It is to be called in Request hooks, and wrap at once or not at
+// all.
+func (x *Exchange) WrapBody(wrap func(RequestBody) RequestBody) {
+	switch {
+	case x.Req.Body == nil:
+	case x.Req.Body != RequestBody(&x.held):
+		x.Req.Body = wrap(x.Req.Body)
+	case x.held.rest != nil: // the held content must stay what the exchange knows it by
+		x.held.rest = wrap(x.held.rest)
+	default:
+		x.held.trailer = wrap(&x.held).Trailer()
 	}
 }
 

@@ -64,7 +64,7 @@ type AuditRequest struct {
 	Body         string              `json:"body"`
 	BodyEncoding string              `json:"body_encoding,omitempty"` // "base64"
 	BodyCut      bool                `json:"body_cut,omitempty"`      // Body is the beginning, or left out
-	Masked       bool                `json:"masked,omitempty"`        // values are *** that were not
+	Masked       bool                `json:"masked,omitempty"`        // values are *** that were not, or Body is left out for what may be in it
 }
 
 // AuditResponse is the response of an audit record.
@@ -137,7 +137,11 @@ func (i *Inspection) record(e *Event) *AuditRecord {
 	if s.RequestFields && i.tx != nil {
 		t.Request.Headers = m.fields(i.tx.Variables().RequestHeaders())
 	}
-	if s.RequestBody {
+	switch {
+	case !s.RequestBody:
+	case len(i.auditBody) > 0 && !m.keep && !i.understood():
+		t.Request.BodyCut, m.masked = true, true
+	default:
 		t.Request.setBody(m.value("", string(i.auditBody), MaxAuditBody), i.auditCut)
 	}
 	if t.Request.Masked = m.masked; s.ResponseFields && i.stage >= responseHead && i.tx != nil && i.status != 0 {
@@ -155,6 +159,24 @@ func (i *Inspection) record(e *Event) *AuditRecord {
 		}
 	}
 	return r
+}
+
+// understood reports whether the names and values in the content of the request, as
+// it was sent, are known, so that the secrets among them can be found.
+func (i *Inspection) understood() bool {
+	if i.tx == nil || !i.parsed || i.tx.Variables().RequestBodyError().Get() == "1" {
+		return false
+	}
+	for _, coding := range i.tx.Variables().RequestHeaders().Get("content-encoding") {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			return false
+		}
+	}
+	switch Processor(i.tx.Variables().RequestBodyProcessor().Get()) {
+	case URLEncoded, Multipart, JSON:
+		return true
+	}
+	return false // of XML, names are not told with the values
 }
 
 // message tells of a match.

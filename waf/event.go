@@ -161,11 +161,11 @@ func (i *Inspection) event() *Event {
 		e.Error, _, _ = strings.Cut(i.verdict.Err.Error(), "\n")
 		e.Error = cut(e.Error, maxText)
 	}
-	e.Target = (&secrets{left: maxMasked}).conceal(i.target, maxText)
 	if i.refused != 0 {
 		i.refusedEvent(e)
 	}
 	if i.tx == nil {
+		e.Target = (&secrets{left: maxMasked}).conceal(i.target, maxText)
 		return e
 	}
 	if would := i.tx.DetectionOnlyInterruption(); would != nil {
@@ -176,8 +176,7 @@ func (i *Inspection) event() *Event {
 		matched = matched[:maxMatches]
 	}
 	secrets := i.secrets()
-	found := *secrets
-	i.secret = &found
+	e.Target = secrets.conceal(i.target, maxText)
 	for _, m := range matched {
 		e.Matches = append(e.Matches, i.match(m, secrets))
 	}

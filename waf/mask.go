@@ -2,8 +2,10 @@ package waf
 
 import (
 	"iter"
+	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/corazawaf/coraza/v3/collection"
@@ -86,6 +88,9 @@ func (i *Inspection) secrets() *secrets {
 		for _, d := range c.FindAll() {
 			if isSecret(d.Variable().Name(), d.Key()) {
 				add(d.Value())
+				if strings.HasPrefix(d.Variable().Name(), "ARGS") { // as a target or a form may have it
+					add(url.QueryEscape(d.Value()))
+				}
 			}
 			within(d.Key())
 			within(d.Value())
@@ -163,8 +168,8 @@ func secretPairs(text string) iter.Seq2[int, int] {
 			if text[i] != '=' && text[i] != ':' {
 				continue
 			}
-			name := nameBefore(text[floor:i])
-			if floor = i + 1; floor < covered || name == "" || !isSecretName(name) {
+			before := text[floor:i]
+			if floor = i + 1; floor < covered || !endsInSecretName(before) {
 				continue
 			}
 			if at, end := valueBehind(text, floor); end > at {
@@ -177,15 +182,46 @@ func secretPairs(text string) iter.Seq2[int, int] {
 	}
 }
 
+// endsInSecretName reports whether a text ends with a name of a secret, as it stands
+// there or percent-encoded, as forms and queries have it.
+func endsInSecretName(text string) bool {
+	name := nameBefore(text, "")
+	if isSecretName(name) {
+		return true
+	}
+	encoded := nameBefore(text, "%")
+	if len(encoded) == len(name) {
+		return false
+	}
+	plain := unescapeName(encoded)
+	return isSecretName(plain) || isSecretName(nameBefore(plain, ""))
+}
+
+// unescapeName undoes percent-encoding where there is some, and leaves the rest.
+func unescapeName(name string) string {
+	out := make([]byte, 0, len(name))
+	for i := 0; i < len(name); i++ {
+		if name[i] == '%' && i+2 < len(name) {
+			if b, err := strconv.ParseUint(name[i+1:i+3], 16, 8); err == nil {
+				out = append(out, byte(b))
+				i += 2
+				continue
+			}
+		}
+		out = append(out, name[i])
+	}
+	return string(out)
+}
+
 // nameBefore returns the name that a text ends with, without blanks and a quote
-// behind it.
-func nameBefore(text string) string {
+// behind it. The bytes of more stand in names too.
+func nameBefore(text, more string) string {
 	text = strings.TrimRight(text, blanks)
 	if n := len(text); n > 0 && (text[n-1] == '"' || text[n-1] == '\'') {
 		text = text[:n-1]
 	}
 	begin := len(text)
-	for begin > 0 && isNameByte(text[begin-1]) {
+	for begin > 0 && (isNameByte(text[begin-1]) || strings.IndexByte(more, text[begin-1]) >= 0) {
 		begin--
 	}
 	return text[begin:]

@@ -73,6 +73,7 @@ func (i *Inspection) RequestBody(b []byte, whole bool) (v Verdict) {
 		} else if it != nil {
 			return i.interrupted(it)
 		}
+		i.parsed = true
 	}
 	it, err := i.tx.ProcessRequestBody()
 	if err != nil {

@@ -25,6 +25,9 @@ type body struct {
 	err  error // final, if not nil
 }
 
+// noTrailer is never written to.
+var noTrailer l7.Header
+
 var (
 	errTooLarge  = &l7.Error{Status: http.StatusRequestEntityTooLarge, Message: "Payload too large", Reason: l7.ReasonBodyTooLarge, Side: l7.SideClient}
 	errStall     = &l7.Error{Status: http.StatusRequestTimeout, Message: "Request timeout", Reason: l7.ReasonBodyTimeout, Side: l7.SideClient, Err: errors.New("the body stalled")}
@@ -48,8 +51,14 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Trailer returns the trailer fields once the content has ended.
-func (b *body) Trailer() *l7.Header { return &b.st.trailer }
+// Trailer returns the trailer fields once a Read has returned io.EOF. Before, the
+// connection's reader may be writing them, and there are none.
+func (b *body) Trailer() *l7.Header {
+	if b.err != io.EOF {
+		return &noTrailer
+	}
+	return &b.st.trailer
+}
 
 // Whole returns the content if it is all here, in one piece.
 func (b *body) Whole() ([]byte, bool) {

@@ -4,19 +4,12 @@ import "github.com/bulwark-edge/bulwark/l7"
 
 // trimTrailer lets no name that the rules remove or rename pass in the trailer.
 func (r *rules) trimTrailer(x *l7.Exchange) {
-	switch {
-	case x.Req.Body == nil || len(r.remove)+len(r.rename) == 0:
-	case x.Body() != nil: // it was read, and must stay what x.Body knows it by
-		r.trim(x.Req.Body.Trailer())
-	default:
-		x.Req.Body = &trimmedBody{x.Req.Body, r}
+	if len(r.remove)+len(r.rename) > 0 {
+		x.WrapBody(func(b l7.RequestBody) l7.RequestBody { return &trimmedBody{RequestBody: b, rules: r} })
 	}
 }
 
 func (r *rules) trim(trailer *l7.Header) {
-	if trailer.Len() == 0 {
-		return // one that is shared is not written to
-	}
 	for _, name := range r.remove {
 		trailer.Del(name)
 	}
@@ -28,7 +21,8 @@ func (r *rules) trim(trailer *l7.Header) {
 // trimmedBody is content whose trailer is trimmed.
 type trimmedBody struct {
 	l7.RequestBody
-	rules *rules
+	rules   *rules
+	trimmed bool // the trailer was there, and was trimmed
 }
 
 var _ l7.WholeBody = (*trimmedBody)(nil)
@@ -36,7 +30,10 @@ var _ l7.WholeBody = (*trimmedBody)(nil)
 // Trailer returns what is left of the trailer.
 func (b *trimmedBody) Trailer() *l7.Header {
 	t := b.RequestBody.Trailer()
-	b.rules.trim(t)
+	if !b.trimmed && t.Len() > 0 { // an empty one may be shared, and is not written to
+		b.rules.trim(t)
+		b.trimmed = true
+	}
 	return t
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bulwark-edge/bulwark/internal/testkit"
 )
@@ -50,6 +51,9 @@ func raw(t *testing.T, e *testkit.Edge, request string) string {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := io.WriteString(c, request); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +121,7 @@ func TestPitfallRefusedRequestsAreSeen(t *testing.T) {
 
 // TestRefusedUnseen: of a client that sends no request there is nothing to tell.
 func TestRefusedUnseen(t *testing.T) {
-	e := testkit.StartEdge(t, "node: {limits: {header_timeout: 200ms}}\nplugins: [{name: waf}]")
+	e := testkit.StartEdge(t, "node: {limits: {header_timeout: 2s}}\nplugins: [{name: waf}]")
 	if got := raw(t, e, "GET /"+attack); !strings.HasPrefix(got, "HTTP/1.1 408 ") {
 		t.Errorf("a head that does not end is answered with %q", got)
 	}
