@@ -104,3 +104,30 @@ func TestRealIPDoesNotAllocate(t *testing.T) {
 		t.Errorf("client %q", x.ClientIP())
 	}
 }
+
+// TestRealIPRefused: of a request that is refused the client counts too, if the
+// head is all here.
+func TestRealIPRefused(t *testing.T) {
+	const field = "X-Real-IP: 203.0.113.7"
+	bad := &Error{Status: 400, Reason: ReasonBadRequest, Side: SideClient}
+	for name, c := range map[string]struct {
+		refused string
+		field   []string
+		err     *Error
+		want    string
+	}{
+		"parsed":    {"", []string{field}, bad, "203.0.113.7"},
+		"too large": {"", []string{field}, &Error{Status: 431, Reason: ReasonHeadTooLarge, Side: SideClient}, "192.0.2.7"},
+		"as it was": {"GET / HTTP/4.0\r\n" + field + "\r\n\r\n", nil, bad, "203.0.113.7"},
+		"a part":    {"GET / HTTP/4.0\r\n" + field + "\r\n", nil, bad, "192.0.2.7"},
+	} {
+		f := newFixture(t, nil)
+		f.Policy = NewHeaderPolicy("x", nil, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}).SetRealIP(RealIP{Header: "X-Real-IP"})
+		x, _ := request(t, "GET", "/shop", c.field...)
+		x.KeepRefused(c.refused)
+		f.Reject(x, c.err)
+		if got := x.ClientAddr().String(); got != c.want {
+			t.Errorf("%s: client %s, want %s", name, got, c.want)
+		}
+	}
+}

@@ -222,3 +222,44 @@ func TestHeldTrailer(t *testing.T) {
 		t.Errorf("the trailer has %d fields", n)
 	}
 }
+
+// wrapped is content with another trailer.
+type wrapped struct {
+	RequestBody
+	trailer Header
+}
+
+func (b *wrapped) Trailer() *Header { return &b.trailer }
+
+// TestWrapBody wraps content of which nothing, the beginning, or all was read, and
+// then lets it be held for retries: it arrives once, with the trailer of the wrapper.
+func TestWrapBody(t *testing.T) {
+	large := strings.Repeat("x", holdSize+100)
+	for name, peek := range map[string]int64{"nothing": 0, "beginning": 10, "all": 1 << 20} {
+		f := newFixture(t, nil)
+		x, _ := request(t, "POST", "/shop")
+		x.pipeline = &f.Pipeline
+		body := &pieces{left: []string{large[:100], large[100:]}}
+		body.trailer.Add("X-Old", "1")
+		x.Req.Body, x.Req.ContentLength = body, -1
+		if peek > 0 {
+			if err := x.readAhead(peek); err != nil {
+				t.Fatal(err)
+			}
+		}
+		x.WrapBody(func(b RequestBody) RequestBody {
+			w := &wrapped{RequestBody: b}
+			w.trailer.Add("X-New", "1")
+			return w
+		})
+		if err := x.holdBody(); err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(x.Req.Body)
+		if _, ok := x.Req.Body.Trailer().Get("X-New"); err != nil || string(all) != large || !ok {
+			t.Errorf("%s: %d bytes, %v, trailer %v", name, len(all), err, ok)
+		}
+	}
+	x, _ := request(t, "GET", "/shop")
+	x.WrapBody(func(b RequestBody) RequestBody { t.Error("nothing was wrapped"); return b })
+}

@@ -33,6 +33,9 @@ func TestMaskPairs(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                    "",
 		"a=1&b=2":                             "a=1&b=2",
+		"user%5Bpin%5D=x%21y&b=2":             "user%5Bpin%5D=***&b=2",
+		"p%61ssword=x&%zz=1":                  "p%61ssword=***&%zz=1",
+		"a%20pin=x&a%pin=y&100%access_key=z":  "a%20pin=***&a%pin=***&100%access_key=***",
 		"password=hunter22":                   "password=***",
 		"a=1&Password=hunter22&b=2":           "a=1&Password=***&b=2",
 		"user[pass]=x;y=1":                    "user[pass]=***;y=1",

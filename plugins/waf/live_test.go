@@ -346,3 +346,14 @@ func TestEncodedResponse(t *testing.T) {
 	e := testkit.StartEdge(t, guarded(origin(t, answer), "", ""))
 	wantStatus(t, e, "/", 403)
 }
+
+// TestWrappedBehindPrefix: content of which the rules have seen the beginning goes
+// on though another plugin trims its trailer.
+func TestWrappedBehindPrefix(t *testing.T) {
+	e := testkit.StartEdge(t, guarded(origin(t, noContent), "", "mode: detect")+
+		"plugins: [{name: request-transformer, config: {remove: {headers: [x-a]}}}]\n")
+	status, body := ask(t, e, "POST", "/", bytes.NewReader(make([]byte, 300<<10)), "Content-Type", "application/octet-stream")
+	if status != 204 {
+		t.Errorf("answered with %d: %s", status, body)
+	}
+}
