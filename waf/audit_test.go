@@ -32,7 +32,7 @@ func TestAuditBodyIsMasked(t *testing.T) {
 		req := post(c.target, c.kind, c.body, fields...)
 		i := p.Begin(waf.Connection{})
 		i.Audit(&waf.AuditSettings{RequestFields: true, RequestBody: true, Matches: true})
-		i.RequestHead(&req.head)
+		i.RequestHead(&waf.RequestHead{Method: req.method, Target: req.target, Proto: "HTTP/1.1", Fields: req.fields})
 		i.RequestBody([]byte(c.body), true)
 		i.AuditBody([]byte(c.body), true)
 		e := i.End()
