@@ -176,6 +176,8 @@ func (i *Inspection) event() *Event {
 		matched = matched[:maxMatches]
 	}
 	secrets := i.secrets()
+	found := *secrets
+	i.secret = &found
 	e.Target = secrets.conceal(i.target, maxText)
 	for _, m := range matched {
 		e.Matches = append(e.Matches, i.match(m, secrets))

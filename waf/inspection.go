@@ -78,9 +78,10 @@ type Inspection struct {
 	audit       *AuditSettings // nil: no record is made
 	auditBody   []byte
 	auditCut    bool
-	parsed      bool   // the engine was given content of the request
-	proto       string // of the request
-	status      int    // of the response
+	secret      *secrets // as they were found for the event; nil: they were not
+	proto       string   // of the request
+	status      int      // of the response
+	parsed      bool     // the engine was given content of the request
 	stage       stage
 	phases      [4]time.Duration
 }
