@@ -451,7 +451,7 @@ func poolLimits(l *config.Limits) upstream.PoolLimits {
 
 // callSettings returns what bounds upstreams that speak HTTP/2.
 func callSettings(l *config.Limits) h2.ClientSettings {
-	return h2.ClientSettings{Limits: responseLimits(l), IdleTimeout: l.UpstreamIdleTimeout.Std(), Requests: l.UpstreamRequests}
+	return h2.ClientSettings{Limits: responseLimits(l), Idle: l.UpstreamIdle, IdleTimeout: l.UpstreamIdleTimeout.Std(), Requests: l.UpstreamRequests}
 }
 
 func logLevel(name string) slog.Level {

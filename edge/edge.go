@@ -167,11 +167,11 @@ func (e *Edge) Apply(ctx context.Context, s *Snapshot) error {
 	e.env.Peers.SetAllow(prefixes(node.Responders))
 	s.tellPlugins()
 	e.order(ctx, s)
+	e.env.Upstreams.SetLimits(poolLimits(&node.Limits)) // before there are requests
+	e.env.Calls.SetSettings(callSettings(&node.Limits))
 	old := e.current.Swap(s)
 	e.applied.Add(1)
 	change.Commit(node.Drain.Std())
-	e.env.Upstreams.SetLimits(poolLimits(&node.Limits))
-	e.env.Calls.SetSettings(callSettings(&node.Limits))
 	e.health.Use(s.checks)
 	e.streams.Follow()
 	e.env.State.SetCacheBytes(int64(node.Limits.CacheBytes))

@@ -14,6 +14,8 @@ type Calls interface {
 	// none has room for it there is a Dialing in place of the call, and others that
 	// ask meanwhile wait for what becomes of that, for the given time at the most.
 	Open(p *upstream.Pool, wait time.Duration) (Call, Dialing, error)
+	// HasRoom reports whether Open would find a connection with room.
+	HasRoom(p *upstream.Pool) bool
 }
 
 // Dialing is a connection that the caller of Open opens for all. One of its

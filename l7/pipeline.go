@@ -367,7 +367,7 @@ func (p *Pipeline) sendReplyBody(x *Exchange, r *Reply) error {
 				return err
 			}
 		}
-		x.Sent = r.size()
+		x.Sent = max(r.size(), 0)
 	}
 	return x.Wire.Finish(nil)
 }

@@ -54,6 +54,9 @@ func (l *leg) openCall(record *l7.Try) (l7.Call, *l7.Error) {
 	if err != nil {
 		if told, ok := errors.AsType[*l7.Error](err); ok {
 			own := *told // others that waited for the connection have it too
+			if own.Reason == l7.ReasonPending {
+				own.Retryable = l.others() // they may have tried other endpoints
+			}
 			return nil, &own
 		}
 		return nil, dialError(err)
@@ -86,7 +89,7 @@ func (l *leg) roundTripByCall(call l7.Call) (e *l7.Error) {
 	defer func() { call.Close(late) }()
 	err := l.ask(call)
 	answered := false
-	if err == nil || l.sender != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	if !errors.Is(err, l7.ErrUnprocessed) { // an upstream may answer before it has all
 		answered, err = l.answer(call, err)
 	}
 	if err == nil {
@@ -190,8 +193,14 @@ func (l *leg) answer(call l7.Call, unsent error) (answered bool, _ error) {
 			return false, err
 		}
 	}
+	if x.Resp.Status < 300 && x.Req.Connect {
+		return false, protocolError(errNoSwitch)
+	}
 	l.settle(x.Resp.Status)
 	x.Proxied = true
+	if l.method == http.MethodHead && x.Req.Method != http.MethodHead {
+		x.Resp.Size = 0 // as in receive
+	}
 	if v, err := x.SendHead(); err != nil {
 		return true, l.clientError(err)
 	} else if v == l7.Done {

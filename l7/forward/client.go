@@ -295,7 +295,12 @@ func pendingLimit() *l7.Error {
 // others reports whether an endpoint that was not tried has or may open a
 // connection.
 func (l *leg) others() bool {
-	return l.service.Balancer.Others(l.tried, func(e *upstream.Endpoint) bool { return l.poolOf(e).HasIdle() })
+	return l.service.Balancer.Others(l.tried, func(e *upstream.Endpoint) bool {
+		if l.service.HTTP2 {
+			return l.client.Calls.HasRoom(l.poolOf(e))
+		}
+		return l.poolOf(e).HasIdle()
+	})
 }
 
 // roundTrip sends the request on l.conn and delivers the answer. It gives the

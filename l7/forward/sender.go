@@ -131,10 +131,11 @@ func (s *sender) stop() *l7.Error {
 
 func (s *sender) run() {
 	defer close(s.done)
+	defer func() { s.over.CompareAndSwap(0, sock.Now()) }() // an answer is not waited for without end
 	defer func() {
 		if recover() != nil {
 			s.panics.Inc()
-			s.fail(&l7.Error{Status: http.StatusInternalServerError, Message: "An unexpected error occurred", Reason: l7.ReasonInternal, Side: l7.SideSelf})
+			s.fail(internalError(nil))
 		}
 	}()
 	for s.step() {
@@ -210,10 +211,18 @@ func (s *sender) took(n int, err error) bool {
 	if err == nil || err == io.EOF {
 		return true
 	}
-	if clientErr, ok := errors.AsType[*l7.Error](err); ok && !errors.Is(err, l7.ErrStopped) {
+	if clientErr, ok := errors.AsType[*l7.Error](err); errors.Is(err, l7.ErrStopped) {
+		// Nobody wants the rest.
+	} else if ok {
 		s.fail(clientErr)
+	} else {
+		s.fail(internalError(err))
 	}
 	return false
+}
+
+func internalError(err error) *l7.Error {
+	return &l7.Error{Status: http.StatusInternalServerError, Message: "An unexpected error occurred", Reason: l7.ReasonInternal, Side: l7.SideSelf, Err: err}
 }
 
 // fail lets the answer be waited for no more.

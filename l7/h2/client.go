@@ -19,10 +19,11 @@ import (
 // Client is the role of a client: it asks upstreams on connections that many
 // calls share. Close must be called in the end. Safe for concurrent use.
 type Client struct {
-	metrics  *telemetry.Metrics
-	log      *slog.Logger
-	settings atomic.Pointer[ClientSettings]
-	work     sync.WaitGroup // readers and writers
+	metrics    *telemetry.Metrics
+	log        *slog.Logger
+	settings   atomic.Pointer[ClientSettings]
+	work       sync.WaitGroup // readers and writers
+	idleSecure atomic.Int64   // idle TLS connections
 
 	mu     sync.Mutex // taken before clientConn.mu
 	groups map[upstream.PoolKey]*group
@@ -35,6 +36,7 @@ var _ l7.Calls = (*Client)(nil)
 // it was opened under.
 type ClientSettings struct {
 	Limits      syntax.Limits // of heads and trailers
+	Idle        int           // idle connections of a kind, those opened before included
 	IdleTimeout time.Duration // after which a connection without a call is closed
 	Requests    int           // after which a connection takes no more
 }
@@ -43,7 +45,8 @@ type ClientSettings struct {
 type group struct {
 	key     upstream.PoolKey
 	conns   []*clientConn
-	dialing *dialing // nil: no connection is being opened
+	dialing *dialing     // nil: no connection is being opened
+	idle    atomic.Int64 // of conns
 }
 
 // NewClient returns a client that has no connection yet.
@@ -110,6 +113,14 @@ func (cl *Client) Open(p *upstream.Pool, wait time.Duration) (l7.Call, l7.Dialin
 			return nil, nil, os.ErrDeadlineExceeded
 		}
 	}
+}
+
+// HasRoom reports whether a call on a connection of p's kind would begin at once.
+func (cl *Client) HasRoom(p *upstream.Pool) bool {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	g := cl.groups[p.Key()]
+	return g != nil && slices.ContainsFunc(g.conns, (*clientConn).hasRoom)
 }
 
 // find returns a call, or how a connection is being opened; first tells that the

@@ -33,18 +33,19 @@ type call struct {
 	sending  bool // somebody waits on writable
 	window   int64
 
-	receive  int64 // what the upstream may still send
-	length   int64 // of the content, if announced; -1: not
-	received int64
-	untold   int // content that was taken, and that the upstream is not told of yet
-	heads    []*l7.Response
-	content  content
-	trailer  l7.Header
-	began    bool // something of an answer came
-	answered bool // the final head came
-	bare     bool // the answer has no content
-	ended    bool // the answer is complete
-	err      error
+	receive      int64 // what the upstream may still send
+	length       int64 // of the content, if announced; -1: not
+	received     int64
+	untold       int // content that was taken, and that the upstream is not told of yet
+	heads        []*l7.Response
+	interimBytes int // of the interim heads that came since there was none in heads
+	content      content
+	trailer      l7.Header
+	began        bool // something of an answer came
+	answered     bool // the final head came
+	bare         bool // the answer has no content
+	ended        bool // the answer is complete
+	err          error
 }
 
 func newCall(c *clientConn) *call {
@@ -142,7 +143,9 @@ func (ca *call) Head(resp *l7.Response, wait time.Duration) error {
 			return false, ca.err
 		}
 		next := ca.heads[0]
-		ca.heads = ca.heads[1:]
+		if ca.heads = ca.heads[1:]; len(ca.heads) == 0 {
+			ca.interimBytes = 0
+		}
 		resp.Status, resp.Proto, resp.Size = next.Status, l7.HTTP2, next.Size
 		resp.Header.CopyFrom(&next.Header)
 		return true, nil
@@ -257,9 +260,7 @@ func (ca *call) Close(late bool) {
 	}
 	delete(c.calls, ca.id)
 	ca.content.drop()
-	if ca.err == nil {
-		ca.err = l7.ErrStopped
-	}
+	ca.end(l7.ErrStopped) // also for who waits to send
 	c.left()
 	c.flushAside()
 }

@@ -68,6 +68,7 @@ type clientConn struct {
 	settled   bool // the upstream's SETTINGS came
 	away      bool // it takes no more calls
 	lastTaken uint32
+	resting   bool  // it has no call, and is counted as such
 	idleSince int64 // sock.Now
 	heard     int64 // sock.Now of the last bytes
 	pinged    int64 // sock.Now since when a PING is unanswered; 0: none is
@@ -112,13 +113,25 @@ func newClientConn(cl *Client, g *group, nc *upstream.Conn) *clientConn {
 // section 6.9.2).
 const defaultWindow = 1<<16 - 1
 
+// room reports whether another call may begin. c.mu is held.
+func (c *clientConn) room() bool {
+	return c.err == nil && !c.away && c.pinged == 0 && c.open < min(c.most, callsPerConn)
+}
+
+func (c *clientConn) hasRoom() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.room()
+}
+
 // begin returns a call if the connection has room for it.
 func (c *clientConn) begin() *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil || c.away || c.pinged != 0 || c.open >= min(c.most, callsPerConn) {
+	if !c.room() {
 		return nil
 	}
+	c.busy()
 	c.open++
 	if c.opened++; c.opened >= c.settings.Requests || c.opened >= 1<<30 {
 		c.away = true // it ends with its last call
@@ -178,7 +191,8 @@ func (c *clientConn) Read(p []byte) (int, error) {
 			c.heard, c.pinged = now, 0
 			err = nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			err = c.look(now)
+			c.look(now)
+			err = nil
 		case err == nil:
 			err = io.ErrNoProgress
 		}
@@ -197,15 +211,15 @@ var (
 	errSilent = errors.New("the upstream has not answered a PING")
 )
 
-// look returns why the connection is to end, or nil. c.mu is held.
-func (c *clientConn) look(now int64) error {
+// look ends the connection if there is a reason to, at once, so that no call
+// begins on it. c.mu is held.
+func (c *clientConn) look(now int64) {
 	switch {
 	case c.pinged != 0 && now-c.pinged >= int64(suspectFor):
-		return errSilent
+		c.fail(errSilent)
 	case c.open == 0 && now-c.idleSince >= int64(c.settings.IdleTimeout):
-		return errLeft
+		c.fail(errLeft)
 	}
-	return nil
 }
 
 // wakeAll wakes the goroutines for which something has come. c.mu is held.
@@ -226,7 +240,8 @@ func poke(ch chan struct{}) {
 	}
 }
 
-// fail ends the connection, and with it every call that has no whole answer.
+// fail ends the connection, and with it every call that has no whole answer. What is
+// still to be said to the upstream a goroutine of its own says.
 // c.mu is held.
 func (c *clientConn) fail(err error) {
 	if c.err != nil {
@@ -236,13 +251,7 @@ func (c *clientConn) fail(err error) {
 		err = io.ErrUnexpectedEOF // which io.EOF, the end of an answer, must not be taken for
 	}
 	c.err = err
-	var broken *protocolFault
-	if errors.As(err, &broken) {
-		c.lastWord(broken.code)
-	} else if errors.Is(err, errLeft) {
-		c.lastWord(http2.ErrCodeNo)
-	}
-	c.nc.Close()
+	c.busy()
 	for _, call := range c.calls {
 		why := err
 		if call.id >= c.unsent {
@@ -251,18 +260,37 @@ func (c *clientConn) fail(err error) {
 		call.end(why)
 	}
 	c.wakeAll()
+	last := c.lastWord()
+	if last == nil {
+		c.nc.Close()
+		return
+	}
+	c.client.work.Go(func() {
+		late := time.AfterFunc(lastWordTime, func() { c.nc.Close() }) // each write sets its own deadline
+		_, _ = c.nc.Write(last)
+		late.Stop()
+		c.nc.Close()
+	})
 }
 
 // lastWordTime bounds how long a GOAWAY may take to be sent.
 const lastWordTime = 100 * time.Millisecond
 
-// lastWord sends a GOAWAY, unless something is being sent. c.mu is held.
-func (c *clientConn) lastWord(code http2.ErrCode) {
-	if c.writing {
-		return
+// lastWord returns what is gathered and a GOAWAY, for the caller to send; nil if
+// something is being sent, or if there is nothing to say. c.mu is held.
+func (c *clientConn) lastWord() []byte {
+	code := http2.ErrCodeNo
+	if broken, ok := errors.AsType[*protocolFault](c.err); ok {
+		code = broken.code
+	} else if !errors.Is(c.err, errLeft) {
+		return nil
 	}
-	_ = c.nc.SetWriteDeadline(time.Now().Add(lastWordTime))
-	_, _ = c.nc.Write(appendGoAway(c.out, 0, code))
+	if c.writing {
+		return nil
+	}
+	last := appendGoAway(c.out, 0, code)
+	c.out = nil
+	return last
 }
 
 // protocolFault is an upstream that breaks the rules of the connection (RFC 9113
@@ -333,7 +361,38 @@ func (c *clientConn) left() {
 		return
 	}
 	c.idleSince = sock.Now()
-	if c.away {
+	if c.err != nil {
+		return
+	}
+	if c.away || !c.mayIdle() {
 		c.fail(errLeft)
+	}
+}
+
+// mostIdleSecure bounds the idle TLS connections of all groups together. A group
+// belongs to a server name, and where routes preserve the client's Host clients
+// choose those, so a bound for each group is none.
+const mostIdleSecure = 4096
+
+// mayIdle counts the connection, which has no call, as idle, unless there are too
+// many. c.mu is held.
+func (c *clientConn) mayIdle() bool {
+	c.resting = true
+	many := int(c.group.idle.Add(1)) > c.client.settings.Load().Idle
+	if c.nc.Secure() && c.client.idleSecure.Add(1) > mostIdleSecure {
+		many = true
+	}
+	return !many // fail counts it out
+}
+
+// busy counts the connection as idle no more. c.mu is held.
+func (c *clientConn) busy() {
+	if !c.resting {
+		return
+	}
+	c.resting = false
+	c.group.idle.Add(-1)
+	if c.nc.Secure() {
+		c.client.idleSecure.Add(-1)
 	}
 }

@@ -97,9 +97,15 @@ func (c *clientConn) takeData(f *http2.DataFrame) error {
 		}
 		return nil // we have reset it
 	}
+	if call.ended {
+		return errOver
+	}
 	call.takeData(f.Data(), size, f.StreamEnded())
 	return nil
 }
+
+// errOver is an answer that goes on behind its end (RFC 9113 section 5.1).
+var errOver = faulty(http2.ErrCodeStreamClosed, "a frame behind the end of an answer")
 
 // answer makes b, which begins with what is gathered, that. c.mu is held.
 func (c *clientConn) answer(b []byte) {
@@ -170,6 +176,10 @@ func (c *clientConn) takeSettings(f *http2.SettingsFrame) error {
 			return faulty(http2.ErrCode(code), "a setting has a value that it cannot have")
 		}
 		switch s.ID {
+		case http2.SettingEnablePush:
+			if s.Val != 0 {
+				return faulty(http2.ErrCodeProtocol, "a server that switches push on") // RFC 9113 section 6.5.2
+			}
 		case http2.SettingMaxConcurrentStreams:
 			c.most = int(min(s.Val, callsPerConn))
 		case http2.SettingInitialWindowSize:

@@ -39,6 +39,7 @@ func (c *clientConn) takeHeaders(f *http2.HeadersFrame) error {
 	*h = answerHead{open: true, id: f.StreamID, end: f.StreamEnded(), length: -1, limits: &c.settings.Limits}
 	c.mu.Lock()
 	call, idle, settled := c.calls[h.id], c.idle(h.id), c.settled
+	over := call != nil && call.ended
 	if call != nil && call.wanted() {
 		h.resp, h.trailer = new(l7.Response), call.answered
 	}
@@ -48,6 +49,8 @@ func (c *clientConn) takeHeaders(f *http2.HeadersFrame) error {
 		return faulty(http2.ErrCodeProtocol, "the first frame is not SETTINGS")
 	case idle:
 		return faulty(http2.ErrCodeProtocol, "HEADERS of a call that there is not")
+	case over:
+		return errOver
 	}
 	c.decoder.SetEmitEnabled(h.resp != nil)
 	return c.addBlock(f.HeaderBlockFragment(), f.HeadersEnded())
@@ -197,9 +200,10 @@ func (c *clientConn) takeHead() {
 		switch {
 		case h.end:
 			c.refuse(call, http2.ErrCodeProtocol, errOddEnd.Error())
-		case len(call.heads) >= mostInterims:
+		case len(call.heads) >= mostInterims || call.interimBytes+h.size > h.limits.HeadBytes:
 			c.refuse(call, http2.ErrCodeEnhanceYourCalm, errInterims.Error())
 		default:
+			call.interimBytes += h.size
 			call.heads = append(call.heads, resp)
 			call.wake()
 		}
@@ -208,5 +212,6 @@ func (c *clientConn) takeHead() {
 	}
 }
 
-// mostInterims bounds the interim heads of an answer that wait to be taken.
+// mostInterims bounds the interim heads of an answer that wait to be taken, which
+// together are no larger than one head may be.
 const mostInterims = 32

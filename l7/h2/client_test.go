@@ -43,8 +43,8 @@ func startCalling(t testing.TB) *calling {
 	}
 	m := telemetry.NewMetrics(telemetry.Options{Reasons: l7.ReasonNames(), HTTP2Glitches: GlitchNames()})
 	cl := NewClient(m, slog.New(slog.DiscardHandler), ClientSettings{
-		Limits:      syntax.Limits{HeadBytes: 16 << 10, TargetBytes: 8 << 10, Fields: 100, TrailerBytes: 8 << 10},
-		IdleTimeout: patience, Requests: 1000,
+		Limits: syntax.Limits{HeadBytes: 16 << 10, TargetBytes: 8 << 10, Fields: 100, TrailerBytes: 8 << 10},
+		Idle:   8, IdleTimeout: patience, Requests: 1000,
 	})
 	t.Cleanup(func() { ln.Close(); cl.Close(); set.Close() })
 	return &calling{t, cl, e.Pool(nil, ""), ln}
