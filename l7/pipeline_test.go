@@ -494,3 +494,14 @@ func TestListenerPlan(t *testing.T) {
 		t.Errorf("without a route ran\n%q, want\n%q", ran, want)
 	}
 }
+
+// TestBareReplySent shows that an answer that is a head alone counts no content.
+func TestBareReplySent(t *testing.T) {
+	f := newFixture(t, nil)
+	x, w := request(t, "POST", "/elsewhere", "Content-Type: application/grpc")
+	x.Req.Proto = HTTP2
+	f.Serve(x)
+	if got, _ := w.head.Get("grpc-status"); got != "5" || x.Sent != 0 {
+		t.Errorf("grpc-status %q, %d bytes of content counted", got, x.Sent)
+	}
+}
