@@ -26,7 +26,7 @@ type streams struct {
 
 func (r *standingRig) streams(name string, who pki.Pair) *streams {
 	s := &streams{t: r.t, name: name}
-	transport := &http2.Transport{DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) {
+	transport := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
 		s.dials.Add(1)
 		return tls.Dial("tcp", r.edge.At("https").String(), &tls.Config{
 			ServerName: name, InsecureSkipVerify: true, Certificates: []tls.Certificate{who.TLS()}, NextProtos: []string{"h2"},
