@@ -130,7 +130,7 @@ var attacks = []attack{
 		},
 	},
 	{
-		name: "slow reader", connections: 20, times: 100, heap: 100 * streamHeap,
+		name: "slow reader", connections: 20, times: 100, heap: 120 * streamHeap, // a block and what stands around it
 		settings: []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}},
 		send:     func(c *http2Client, _ int) error { return c.tryOpen(true, asks("GET", "/big")...) },
 	},
